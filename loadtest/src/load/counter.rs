@@ -1,0 +1,277 @@
+//! What one of thousands of readers keeps of its stream: not the events, only that they are all there.
+//!
+//! It reads chunk frames and lines, exactly and however they are cut, and looks at nothing but the first bytes of each
+//! line: `id: 1-42`, `event: live`. JSON is never parsed. The full parser is [`crate::sse`]; a test holds the two
+//! against each other.
+
+use crate::cursor::Cursor;
+use crate::http::{ChunkedDecoder, Framing, parse_head};
+
+/// So much of each line is looked at (bytes): `id: ` and a cursor of two u64 fit.
+const LINE: usize = 45;
+
+/// Something that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Note {
+    /// `hello`, starting from this cursor.
+    Hello(Cursor),
+    /// `live`: the replay is over.
+    Live,
+    /// An entry of the log, the next one as it must be.
+    Event(Cursor),
+    /// `ping`.
+    Ping,
+    /// `presence`.
+    Presence,
+    /// Any other named event that carries no cursor, but `bye`.
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    None,
+    Hello,
+    Live,
+    Ping,
+    Presence,
+    Gap,
+    Bye,
+    Other,
+}
+
+/// The state of one stream. See the module's words.
+pub(crate) struct Counter {
+    /// The head as far as it came; empty again as soon as it is whole.
+    head: Vec<u8>,
+    chunks: Option<ChunkedDecoder>,
+    lines: Lines,
+}
+
+struct Lines {
+    line: [u8; LINE],
+    /// How long the line is so far; may be more than is kept.
+    length: u32,
+    name: Name,
+    id: Option<Cursor>,
+    has_data: bool,
+    last: Option<Cursor>,
+    wrong: Option<String>,
+}
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        let lines = Lines {
+            line: [0; LINE],
+            length: 0,
+            name: Name::None,
+            id: None,
+            has_data: false,
+            last: None,
+            wrong: None,
+        };
+        Self { head: Vec::new(), chunks: None, lines }
+    }
+
+    /// Where this reader is.
+    #[cfg(test)]
+    pub(crate) fn cursor(&self) -> Option<Cursor> {
+        self.lines.last
+    }
+
+    /// Takes the next bytes of the connection and tells what came with them.
+    ///
+    /// # Errors
+    /// Whatever breaks the order or the framing, and `gap`, `bye` and the end: none of them belongs in a load test.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Note)) -> Result<(), String> {
+        let Self { head, chunks, lines } = self;
+        let mut decode = |chunks: &mut ChunkedDecoder, bytes: &[u8]| {
+            chunks.feed_each(bytes, |piece| lines.feed(piece, &mut tell))?;
+            match (lines.wrong.take(), chunks.is_done()) {
+                (Some(wrong), _) => Err(wrong),
+                (None, true) => Err("the server ended the stream".to_owned()),
+                (None, false) => Ok(()),
+            }
+        };
+        if let Some(chunks) = chunks {
+            return decode(chunks, bytes);
+        }
+        head.extend_from_slice(bytes);
+        let Some((parsed, length)) = parse_head(head)? else { return Ok(()) };
+        if parsed.status != 200 || parsed.framing("GET")? != Framing::Chunked {
+            return Err(format!("no stream of chunks: {}", String::from_utf8_lossy(head)));
+        }
+        let rest = std::mem::take(head);
+        decode(chunks.insert(ChunkedDecoder::new()), &rest[length..])
+    }
+}
+
+impl Lines {
+    fn feed(&mut self, mut piece: &[u8], tell: &mut impl FnMut(Note)) {
+        while let Some(end) = piece.iter().position(|&b| b == b'\n') {
+            self.append(&piece[..end]);
+            piece = &piece[end + 1..];
+            if let Err(wrong) = self.end_of_line(tell) {
+                self.wrong.get_or_insert(wrong);
+            }
+            self.length = 0;
+        }
+        self.append(piece);
+    }
+
+    fn append(&mut self, piece: &[u8]) {
+        let have = self.length as usize;
+        if have < LINE {
+            let n = piece.len().min(LINE - have);
+            self.line[have..have + n].copy_from_slice(&piece[..n]);
+        }
+        // A line of 4 GiB does not come: the server's own limits are far below.
+        self.length = self.length.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+    }
+
+    fn end_of_line(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), String> {
+        let kept = &self.line[..LINE.min(self.length as usize)];
+        match kept {
+            [] => self.end_of_block(tell)?,
+            [b'd', b'a', b't', b'a', b':', ..] => self.has_data = true,
+            [b'i', b'd', b':', b' ', cursor @ ..] => {
+                let text = std::str::from_utf8(cursor).map_err(|e| e.to_string())?;
+                self.id = Some(text.parse().map_err(|e| format!("{e}"))?);
+            }
+            b"event: hello" => self.name = Name::Hello,
+            b"event: live" => self.name = Name::Live,
+            b"event: ping" => self.name = Name::Ping,
+            b"event: presence" => self.name = Name::Presence,
+            b"event: gap" => self.name = Name::Gap,
+            b"event: bye" => self.name = Name::Bye,
+            [b'e', b'v', b'e', b'n', b't', b':', ..] => self.name = Name::Other,
+            [b'r', b'e', b't', b'r', b'y', b':', ..] => {}
+            other => return Err(format!("a strange line: {:?}", String::from_utf8_lossy(other))),
+        }
+        Ok(())
+    }
+
+    fn end_of_block(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), String> {
+        let name = std::mem::replace(&mut self.name, Name::None);
+        let id = self.id.take();
+        if !std::mem::take(&mut self.has_data) {
+            return Err("a block without data".to_owned());
+        }
+        let note = match (name, id) {
+            (Name::None, Some(cursor)) => {
+                let before = self.last.replace(cursor);
+                if before.map(Cursor::next) != Some(cursor) {
+                    let before = before.map_or("nothing".to_owned(), |b| b.to_string());
+                    return Err(format!("lost, repeated or out of order: {cursor} after {before}"));
+                }
+                Note::Event(cursor)
+            }
+            (Name::Hello, Some(cursor)) => {
+                self.last = Some(cursor);
+                Note::Hello(cursor)
+            }
+            (Name::Live, None) => Note::Live,
+            (Name::Ping, None) => Note::Ping,
+            (Name::Presence, None) => Note::Presence,
+            (Name::Other, None) => Note::Other,
+            (Name::Bye, _) => return Err("the server said bye".to_owned()),
+            (Name::Gap, _) => return Err("the server announced a gap".to_owned()),
+            (_, id) => return Err(format!("a block with the wrong fields (id {id:?})")),
+        };
+        tell(note);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sse::Parser;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    fn chunk(block: &str) -> String {
+        format!("{:x}\r\n{block}\r\n", block.len())
+    }
+
+    fn event(seq: u64) -> String {
+        format!("id: 1-{seq}\ndata: {{\"text\":\"{}\"}}\n\n", "안녕 id: 9-9 ".repeat(seq as usize % 30))
+    }
+
+    fn hello(seq: u64) -> String {
+        format!("event: hello\nid: 1-{seq}\nretry: 1500\ndata: {{}}\n\n")
+    }
+
+    fn run(bytes: &[u8], size: usize) -> (Vec<Note>, Result<(), String>) {
+        let (mut counter, mut notes) = (Counter::new(), Vec::new());
+        let result = bytes.chunks(size).try_for_each(|piece| counter.feed(piece, |note| notes.push(note)));
+        (notes, result)
+    }
+
+    #[test]
+    fn it_sees_what_the_full_parser_sees_however_the_bytes_are_cut() {
+        let blocks: Vec<String> = [hello(4), event(5), "event: live\ndata: {}\n\n".to_owned()]
+            .into_iter()
+            .chain((6..60).map(event))
+            .chain(["event: ping\ndata: {}\n\n".to_owned(), "event: presence\ndata: {}\n\n".to_owned()])
+            .collect();
+        let mut parser = Parser::new();
+        blocks.iter().for_each(|block| parser.feed(block.as_bytes()));
+        let full: Vec<Note> = std::iter::from_fn(|| parser.next_event())
+            .map(|e| match (e.name.as_str(), e.id) {
+                ("message", Some(id)) => Note::Event(id.parse().unwrap()),
+                ("hello", Some(id)) => Note::Hello(id.parse().unwrap()),
+                ("live", None) => Note::Live,
+                ("ping", None) => Note::Ping,
+                ("presence", None) => Note::Presence,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // Several blocks in a chunk, and one block in several chunks, are both allowed by HTTP.
+        let stream = blocks.concat();
+        for chunk_size in [7, 100, 5000] {
+            let mut bytes = HEAD.as_bytes().to_vec();
+            for piece in stream.as_bytes().chunks(chunk_size) {
+                bytes.extend(
+                    format!("{:x}\r\n", piece.len()).bytes().chain(piece.iter().copied()).chain(*b"\r\n"),
+                );
+            }
+            for size in [1, 2, 3, 50, 1000, 100_000] {
+                let (notes, result) = run(&bytes, size);
+                assert_eq!((notes, result), (full.clone(), Ok(())), "{chunk_size} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn anything_lost_repeated_or_out_of_order_is_an_error() {
+        let stream = |blocks: &[String]| {
+            let bytes = HEAD.to_owned() + &blocks.iter().map(|b| chunk(b)).collect::<String>();
+            run(bytes.as_bytes(), 64).1
+        };
+        assert_eq!(stream(&[hello(4), event(5), event(6)]), Ok(()));
+        let wrong: [&[String]; 9] = [
+            &[hello(4), event(5), event(7)],
+            &[hello(4), event(5), event(5)],
+            &[hello(4), event(6), event(5)],
+            &[event(5)],
+            &[hello(4), "event: gap\nid: 1-9\ndata: {}\n\n".to_owned()],
+            &[hello(4), "event: bye\ndata: {}\n\n".to_owned()],
+            &[hello(4), "id: 1-5\n\n".to_owned()],
+            &[hello(4), "data: {}\n\n".to_owned()],
+            &[hello(4), "event: ping\nid: 1-5\ndata: {}\n\n".to_owned()],
+        ];
+        for blocks in wrong {
+            assert!(stream(blocks).is_err(), "{blocks:?}");
+        }
+        assert!(run(format!("{HEAD}{}0\r\n\r\n", chunk(&hello(4))).as_bytes(), 64).1.is_err(), "the end");
+        assert!(run(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", 64).1.is_err());
+    }
+
+    #[test]
+    fn a_reader_costs_little_memory() {
+        assert!(size_of::<Counter>() <= 192, "{}", size_of::<Counter>());
+        let mut counter = Counter::new();
+        counter.feed((HEAD.to_owned() + &chunk(&hello(4))).as_bytes(), |_| ()).unwrap();
+        assert_eq!((counter.head.capacity(), counter.cursor()), (0, Some(Cursor::new(1, 4))));
+    }
+}

@@ -1,0 +1,152 @@
+//! What a process costs, read from `/proc`: CPU time to the nanosecond, memory, threads, open files.
+
+use rustix::process::Pid;
+use rustix::thread::CpuSet;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// CPU time of a process up to one moment. Only differences mean anything: [`Cpu::since`].
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// Nanoseconds on a core, by thread (`/proc/PID/task/*/schedstat`; `/proc/PID/schedstat` is the first thread's).
+    threads: HashMap<u32, u64>,
+    /// User and system time of all threads, ended ones included, in clock ticks (`/proc/PID/stat`).
+    ticks: u64,
+}
+
+/// One clock tick of `/proc/PID/stat`: 1/100 s on every Linux (`USER_HZ`).
+const TICK: Duration = Duration::from_millis(10);
+
+impl Cpu {
+    /// The CPU time of a process so far.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let mut threads = HashMap::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let entry = entry?;
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // A thread may end between the listing and the look.
+            let Ok(line) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            threads.insert(id, line.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0));
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The second field, the name in parentheses, may hold anything, so count from its end.
+        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let ticks = after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        Ok(Self { threads, ticks })
+    }
+
+    /// CPU time spent between `earlier` and this. Exact while no thread ended in between; else in ticks of 10 ms,
+    /// which count the ended ones too.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Duration {
+        if earlier.threads.keys().all(|id| self.threads.contains_key(id)) {
+            let spent =
+                self.threads.iter().map(|(id, now)| now - earlier.threads.get(id).unwrap_or(&0).min(now));
+            Duration::from_nanos(spent.sum())
+        } else {
+            TICK * u32::try_from(self.ticks - earlier.ticks).unwrap_or(u32::MAX)
+        }
+    }
+}
+
+/// Memory of a process (bytes).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
+pub struct Memory {
+    /// All resident pages (`VmRSS`).
+    pub resident: u64,
+    /// Resident pages of no file: heap, stacks (`RssAnon`).
+    pub anonymous: u64,
+}
+
+impl Memory {
+    /// The memory of a process now, from `/proc/PID/status`.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bytes = |key: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+            let kib: u64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or_default();
+            kib * 1024
+        };
+        Ok(Self { resident: bytes("VmRSS"), anonymous: bytes("RssAnon") })
+    }
+}
+
+/// How many files a process holds open.
+///
+/// # Errors
+/// When there is no such process.
+pub fn open_files(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// How many files a process may hold open.
+#[must_use]
+pub fn open_files_limit() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// Lets all threads that a process has now run on one core only; those they start later inherit it.
+///
+/// # Errors
+/// When there is no such process or core.
+pub fn pin(pid: u32, core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        rustix::thread::sched_setaffinity(thread, &set)?;
+    }
+    Ok(())
+}
+
+/// The machine in a few words, for reports.
+#[must_use]
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores, Linux {}", kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn work_shows_as_cpu_time_and_waiting_does_not() {
+        let pid = std::process::id();
+        let (tx, rx) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(60) {
+                std::hint::spin_loop();
+            }
+            // Stay alive until it was measured: ended threads are counted in ticks only.
+            rx.recv().ok();
+        });
+        let before = Cpu::of(pid).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let spent = Cpu::of(pid).unwrap().since(&before);
+        drop(tx);
+        worker.join().unwrap();
+        assert!(spent > Duration::from_millis(20), "{spent:?}");
+        assert!(Cpu::of(0).is_err());
+    }
+
+    #[test]
+    fn memory_and_files_of_this_process_are_known() {
+        let memory = Memory::of(std::process::id()).unwrap();
+        assert!(memory.resident > memory.anonymous && memory.anonymous > 0);
+        assert!(open_files(std::process::id()).unwrap() >= 3);
+        assert!(open_files_limit() > 3);
+    }
+}

@@ -1,0 +1,201 @@
+//! What it means to be in a room, and who may do what there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use tokio::sync::broadcast;
+
+use crate::{
+    config::Limits as Bounds,
+    event::{Draft, Name, RoomId, User, UserId, bye},
+    hub::{Feed, Hub},
+    log::{self, Append, Log, LogError, Placed, Who},
+    readers::ReadingRoom,
+};
+
+mod doors;
+mod lang;
+pub mod limits;
+mod presence;
+mod room;
+
+pub use doors::{Denied, Doors};
+pub use lang::Lang;
+pub use limits::Client;
+pub use room::{Room, Select, Visit};
+
+/// Sign-outs that a stream may lag behind before it ends itself to be on the safe side.
+const ENDINGS: usize = 256;
+/// After which a browser that was signed out comes back, as a new guest, in ms.
+const COME_BACK_MS: u32 = 1000;
+/// How often memory of rooms that nobody holds is given back.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The rooms of this pod and the people in them.
+pub struct Chat {
+    log: Log,
+    hub: Hub,
+    reading: ReadingRoom<Feed, Visit>,
+    doors: Arc<Doors>,
+    rooms: Mutex<HashMap<RoomId, Weak<Room>>>,
+    endings: broadcast::Sender<Select>,
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Chat")
+    }
+}
+
+impl Chat {
+    /// Joins the parts, and keeps presence going from now on.
+    pub fn new(
+        log: Log,
+        hub: Hub,
+        reading: ReadingRoom<Feed, Visit>,
+        bounds: Option<Bounds>,
+        lang: Lang,
+    ) -> Arc<Self> {
+        let doors = Arc::new(Doors::new(bounds, lang));
+        let chat = Arc::new(Chat {
+            log,
+            hub,
+            reading,
+            doors: Arc::clone(&doors),
+            rooms: Mutex::default(),
+            endings: broadcast::Sender::new(ENDINGS),
+        });
+        tokio::spawn(async move { doors.keep_time().await });
+        tokio::spawn(sweep(Arc::downgrade(&chat)));
+        chat
+    }
+
+    /// The log, for what is only read.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Where streams go when they have caught up.
+    pub fn reading(&self) -> &ReadingRoom<Feed, Visit> {
+        &self.reading
+    }
+
+    /// Limits of rate and number.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// A room with its feed, whoever is in it.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn room(&self, room: &log::Room) -> Result<Arc<Room>, LogError> {
+        if let Some(room) = self.present(room.id) {
+            return Ok(room);
+        }
+        let feed = self.hub.open(room).await?;
+        let mut rooms = self.rooms.lock().expect("no panic while locked");
+        if let Some(room) = rooms.get(&room.id).and_then(Weak::upgrade) {
+            return Ok(room);
+        }
+        let opened = Arc::new(Room::new(feed, Arc::clone(&self.doors)));
+        rooms.insert(room.id, Arc::downgrade(&opened));
+        Ok(opened)
+    }
+
+    /// The room, if somebody has it open here.
+    pub fn present(&self, room: RoomId) -> Option<Arc<Room>> {
+        self.rooms.lock().expect("no panic while locked").get(&room)?.upgrade()
+    }
+
+    /// Adds to a room's log, within the limits of the person and the address.
+    ///
+    /// # Errors
+    /// As the log says.
+    pub async fn speak(&self, room: log::Room, user: User, who: Who, draft: Draft) -> Result<Placed, LogError> {
+        if let Some(room) = self.present(room.id) {
+            room.rename(user.id, &user.name);
+        }
+        self.log.append(Append { room, user, who, draft }).await
+    }
+
+    /// Somebody has another name: in every room that they are in now.
+    pub fn rename(&self, user: UserId, name: &Name) {
+        let rooms: Vec<_> = {
+            let rooms = self.rooms.lock().expect("no panic while locked");
+            rooms.values().filter_map(Weak::upgrade).collect()
+        };
+        for room in rooms {
+            room.rename(user, name);
+        }
+    }
+
+    /// Keeps that a session is over, until it would have been anyway (seconds since 1970).
+    ///
+    /// # Errors
+    /// When it cannot be stored; then it goes on.
+    pub async fn revoke(&self, session: i64, until: u64) -> Result<(), LogError> {
+        self.log.revoke(session, until.cast_signed()).await
+    }
+
+    /// Ends the streams that are meant, wherever they are.
+    pub fn end(&self, select: Select) {
+        self.reading.end(&select, &bye("signed_out", COME_BACK_MS));
+        // Nobody listens when no stream is on the courteous path.
+        _ = self.endings.send(select);
+    }
+
+    /// Tells a stream that is not in the reading room whom to end.
+    pub fn endings(&self) -> broadcast::Receiver<Select> {
+        self.endings.subscribe()
+    }
+
+    /// Rooms that are open here, and the feeds under them.
+    pub fn figures(&self) -> (usize, (usize, usize, u64)) {
+        (self.rooms.lock().expect("no panic while locked").len(), self.hub.figures())
+    }
+}
+
+/// Gives back what is left of rooms that everybody has left.
+async fn sweep(chat: Weak<Chat>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(chat) = chat.upgrade() else { return };
+        let mut rooms = chat.rooms.lock().expect("no panic while locked");
+        rooms.retain(|_, room| room.strong_count() > 0);
+        if rooms.len() * 4 < rooms.capacity() {
+            rooms.shrink_to_fit();
+        }
+        drop(rooms);
+        chat.hub.sweep();
+    }
+}
+
+/// Lets go of messages older than `keep`, in small steps, until `chat` is gone.
+pub async fn retain(chat: Weak<Chat>, keep: Duration) {
+    // Often enough that nothing is kept a tenth longer than asked, and seldom enough to cost nothing.
+    let every = (keep / 10).clamp(Duration::from_millis(100), Duration::from_secs(60));
+    loop {
+        tokio::time::sleep(every).await;
+        loop {
+            let Some(chat) = chat.upgrade() else { return };
+            let horizon = now_ms() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+            match chat.log.trim(horizon).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    tracing::warn!(error = %e, "retention could not remove old messages; trying again later");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,329 @@
+//! Every setting, parsed once: flag, environment variable and default, in that order of strength.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
+
+use crate::{chat::Lang, identity::LEAST_SECRET};
+
+/// A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.
+///
+/// Without any setting it is a complete chat server at http://127.0.0.1:8080 that keeps everything in
+/// ./maru-data.
+#[derive(Debug, Parser)]
+#[command(name = "maru", version, max_term_width = 100)]
+pub struct Config {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "MARU_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Directory for the messages (SQLite), and for the secret if none is given
+    #[arg(long, env = "MARU_DATA", default_value = "./maru-data", value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Key that sessions are signed with, at least 16 bytes; two, comma-separated, to rotate: the first signs,
+    /// both are accepted. Without it, one is made and kept in the data directory
+    #[arg(long, env = "MARU_SECRET", hide_env_values = true, value_delimiter = ',', value_name = "SECRET", value_parser = secret)]
+    pub secret: Vec<String>,
+
+    /// Other sites whose pages may use this server from a browser, comma-separated, such as
+    /// https://blog.example
+    #[arg(long = "origin", env = "MARU_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
+    pub origins: Vec<String>,
+
+    /// Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated
+    #[arg(long = "trusted-proxy", env = "MARU_TRUSTED_PROXIES", value_delimiter = ',', value_name = "NETWORK", value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// On SIGTERM, send readers off within this time
+    #[arg(long, env = "MARU_DRAIN", default_value = "30s", value_name = "TIME", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Language of what the server itself says
+    #[arg(long, env = "MARU_LANG", default_value = "en", value_name = "LANG")]
+    pub lang: Lang,
+
+    /// How long messages are kept, such as 30d or 12h; for ever if not given
+    #[arg(long, env = "MARU_KEEP", value_name = "TIME", value_parser = duration)]
+    pub keep: Option<Duration>,
+
+    /// Form and level of the log on standard error: text or json, then a level, such as json,debug
+    #[arg(long, env = "MARU_LOG", default_value = "text,info", value_name = "FORM,LEVEL")]
+    pub log: LogStyle,
+
+    /// Limits of rate and of streams for each person and address; off for load tests
+    #[arg(long, env = "MARU_RATE_LIMIT", default_value = "on", value_name = "on|off")]
+    pub rate_limit: Switch,
+
+    /// Change a limit: NAME=NUMBER, comma-separated. Names and defaults: text=4096 and body=16384 (bytes),
+    /// head=16384 and uri=4096 (bytes), fields=64, head-time=10 and body-time=10 (s), history=1000 (events),
+    /// person-streams=30, person-messages=5 (a second), person-burst=20, address-streams=1000,
+    /// address-messages=50 and address-guests=10 (a second)
+    #[arg(long = "limit", env = "MARU_LIMITS", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = limit)]
+    pub limits: Vec<(LimitName, u32)>,
+
+    /// After a backup was put back into the data directory: begin a new epoch in every room, so that no place in
+    /// a log is given twice, and exit
+    #[arg(long)]
+    pub new_epoch: bool,
+}
+
+impl Config {
+    /// The limits of section 8 of the contract, with the changes asked for.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (name, value) in &self.limits {
+            limits.set(*name, *value);
+        }
+        limits
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStyle {
+    /// One JSON object a line, for machines.
+    pub json: bool,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: tracing::Level,
+}
+
+impl FromStr for LogStyle {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut style = LogStyle { json: false, level: tracing::Level::INFO };
+        for word in s.split(',').map(str::trim) {
+            match word {
+                "text" => style.json = false,
+                "json" => style.json = true,
+                level => {
+                    style.level = level
+                        .parse()
+                        .map_err(|_| format!("{level:?} is neither text, json nor a level (error, warn, info, debug, trace)"))?;
+                }
+            }
+        }
+        Ok(style)
+    }
+}
+
+/// Bounds on what one request, person or address may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a text.
+    pub text: u32,
+    /// Bytes of a body.
+    pub body: u32,
+    /// Bytes of a head: request line and fields.
+    pub head: u32,
+    /// Bytes of a request target.
+    pub uri: u32,
+    /// Fields of a head.
+    pub fields: u32,
+    /// Seconds from accept to the end of the first head.
+    pub head_time: u32,
+    /// Seconds from the end of a head to the end of its body.
+    pub body_time: u32,
+    /// Events that a stream may begin with.
+    pub history: u32,
+    /// Streams open at once for one person.
+    pub person_streams: u32,
+    /// Messages a second for one person.
+    pub person_messages: u32,
+    /// Messages at once for one person.
+    pub person_burst: u32,
+    /// Streams open at once for one address.
+    pub address_streams: u32,
+    /// Messages a second for one address.
+    pub address_messages: u32,
+    /// New guests a second for one address.
+    pub address_guests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            text: 4096,
+            body: 16 << 10,
+            head: 16 << 10,
+            uri: 4 << 10,
+            fields: 64,
+            head_time: 10,
+            body_time: 10,
+            history: 1000,
+            person_streams: 30,
+            person_messages: 5,
+            person_burst: 20,
+            address_streams: 1000,
+            address_messages: 50,
+            address_guests: 10,
+        }
+    }
+}
+
+/// The name of a limit in `--limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // They are the fields of `Limits`.
+pub enum LimitName {
+    Text,
+    Body,
+    Head,
+    Uri,
+    Fields,
+    HeadTime,
+    BodyTime,
+    History,
+    PersonStreams,
+    PersonMessages,
+    PersonBurst,
+    AddressStreams,
+    AddressMessages,
+    AddressGuests,
+}
+
+impl Limits {
+    fn set(&mut self, name: LimitName, value: u32) {
+        *match name {
+            LimitName::Text => &mut self.text,
+            LimitName::Body => &mut self.body,
+            LimitName::Head => &mut self.head,
+            LimitName::Uri => &mut self.uri,
+            LimitName::Fields => &mut self.fields,
+            LimitName::HeadTime => &mut self.head_time,
+            LimitName::BodyTime => &mut self.body_time,
+            LimitName::History => &mut self.history,
+            LimitName::PersonStreams => &mut self.person_streams,
+            LimitName::PersonMessages => &mut self.person_messages,
+            LimitName::PersonBurst => &mut self.person_burst,
+            LimitName::AddressStreams => &mut self.address_streams,
+            LimitName::AddressMessages => &mut self.address_messages,
+            LimitName::AddressGuests => &mut self.address_guests,
+        } = value;
+    }
+}
+
+fn limit(s: &str) -> Result<(LimitName, u32), String> {
+    let (name, value) = s.split_once('=').ok_or("a limit is NAME=NUMBER")?;
+    let name = LimitName::from_str(name, false).map_err(|_| format!("there is no limit {name:?}"))?;
+    // What is kept in memory for one request stays small, whatever is configured.
+    let most = match name {
+        LimitName::Text | LimitName::Body | LimitName::Head => 1 << 20,
+        LimitName::Uri => 32 << 10,
+        LimitName::Fields => 96,
+        LimitName::HeadTime | LimitName::BodyTime => 600,
+        LimitName::History => 10_000,
+        _ => 1_000_000,
+    };
+    match value.parse() {
+        Ok(value) if (1..=most).contains(&value) => Ok((name, value)),
+        _ => Err(format!("{value:?} is not a number from 1 to {most}")),
+    }
+}
+
+fn secret(s: &str) -> Result<String, String> {
+    if s.len() < LEAST_SECRET {
+        return Err(format!("a secret has at least {LEAST_SECRET} bytes"));
+    }
+    Ok(s.to_owned())
+}
+
+/// An origin as browsers write it (RFC 6454 §6.2): scheme, host and, unless it is the scheme's own, port.
+fn origin(s: &str) -> Result<String, String> {
+    let host = s.strip_prefix("https://").or_else(|| s.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']) => Ok(s.to_ascii_lowercase()),
+        _ => Err("an origin is a scheme and a host, such as https://blog.example, and nothing behind it".into()),
+    }
+}
+
+fn network(s: &str) -> Result<IpNet, String> {
+    s.parse::<IpNet>()
+        .or_else(|_| s.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "neither an address nor a network such as 10.0.0.0/8".into())
+}
+
+/// A number and a unit: ms, s, m, h or d.
+fn duration(s: &str) -> Result<Duration, String> {
+    const WRONG: &str = "a time is a number and a unit: ms, s, m, h or d, such as 30s";
+    let digits = s.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = s.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| WRONG)?;
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(WRONG.into()),
+    };
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(|| "that is too long".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from([&["maru"], args].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
+        for wrong in ["", "30", "s", "1.5s", "-1s", "30 s", "30S", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(duration(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn limits_can_be_changed_one_by_one() {
+        let config = parse(&["--limit", "person-messages=7,text=100"]).unwrap();
+        let expected = Limits { person_messages: 7, text: 100, ..Limits::default() };
+        assert_eq!(config.limits(), expected);
+        for wrong in ["text", "text=", "text=0", "text=-1", "texts=1", "text=99999999"] {
+            assert!(parse(&["--limit", wrong]).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused() {
+        let wrong: [&[&str]; 7] = [
+            &["--listen", "localhost"],
+            &["--secret", "short"],
+            &["--origin", "*"],
+            &["--origin", "https://a.example/"],
+            &["--trusted-proxy", "proxy"],
+            &["--log", "loud"],
+            &["--lang", "fr"],
+        ];
+        for args in wrong {
+            assert!(parse(args).is_err(), "{args:?} was taken");
+        }
+    }
+
+    #[test]
+    fn secrets_rotate() {
+        let config = parse(&["--secret", "0123456789abcdef,fedcba9876543210"]).unwrap();
+        assert_eq!(config.secret.len(), 2);
+    }
+}

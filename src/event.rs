@@ -1,0 +1,225 @@
+//! What everything speaks of: rooms, people, events and their place in the log. Imports nothing of ours.
+//!
+//! The types here cannot be wrong: text from outside becomes one of them once, at the edge, or is refused
+//! with a [`Refused`] that says why.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+mod cursor;
+mod frame;
+mod slug;
+mod text;
+
+pub use cursor::{Cursor, Epoch, Seq};
+pub use frame::{Frame, bye, named};
+pub use slug::Slug;
+pub use text::{ClientId, Name, Text, TextRefused};
+
+/// Why a value from outside was not taken: a sentence fit for the person who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(pub &'static str);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// 16 bytes that name a log, whatever it is the log of: a room's are its [`RoomId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId(pub Uuid);
+
+/// 16 bytes that name a room. An open room's are the UUIDv5 (RFC 9562 §5.5) of its slug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoomId(pub Uuid);
+
+impl From<RoomId> for LogId {
+    fn from(room: RoomId) -> Self {
+        LogId(room.0)
+    }
+}
+
+/// 16 bytes that name a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub Uuid);
+
+impl UserId {
+    /// A new id, drawn at random (UUIDv4).
+    pub fn random() -> Self {
+        UserId(Uuid::new_v4())
+    }
+}
+
+impl FromStr for UserId {
+    type Err = Refused;
+
+    fn from_str(s: &str) -> Result<Self, Refused> {
+        Uuid::try_parse(s).map(UserId).map_err(|_| Refused("a user id is a UUID"))
+    }
+}
+
+/// How a person came by their id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserKind {
+    /// Made on the spot by maru.
+    Guest,
+}
+
+impl UserKind {
+    /// The word that stands in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UserKind::Guest => "guest",
+        }
+    }
+}
+
+impl FromStr for UserKind {
+    type Err = Refused;
+
+    fn from_str(s: &str) -> Result<Self, Refused> {
+        match s {
+            "guest" => Ok(UserKind::Guest),
+            _ => Err(Refused("unknown kind of user")),
+        }
+    }
+}
+
+/// A person as an event shows them: with the name of that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Stays the same when the name changes.
+    pub id: UserId,
+    /// As chosen or drawn; not unique.
+    pub name: Name,
+    /// How they came by their id.
+    pub kind: UserKind,
+}
+
+/// What an entry of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// Somebody said something.
+    Message,
+    /// The text of the message at `target` is now another.
+    Edit,
+    /// The message at `target` is gone, and its text with it.
+    Delete,
+}
+
+impl EventKind {
+    /// The word that stands in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Message => "message",
+            EventKind::Edit => "edit",
+            EventKind::Delete => "delete",
+        }
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = Refused;
+
+    fn from_str(s: &str) -> Result<Self, Refused> {
+        match s {
+            "message" => Ok(EventKind::Message),
+            "edit" => Ok(EventKind::Edit),
+            "delete" => Ok(EventKind::Delete),
+            _ => Err(Refused("unknown type of event")),
+        }
+    }
+}
+
+/// Said of an event whose text was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The message it belongs to was deleted.
+    Deleted,
+}
+
+/// One entry of a room's log. Its JSON is the same bytes on every pod, live or replayed: the order of the
+/// fields here is the order there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// An open room's slug.
+    pub room: Arc<str>,
+    /// Life of the log in which `seq` was given.
+    pub epoch: Epoch,
+    /// Place in the room's log.
+    pub seq: Seq,
+    /// UUIDv7 (RFC 9562 §5.7), unique over all rooms.
+    pub id: Uuid,
+    /// Message, edit or deletion.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// Of an edit or a deletion: the message it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<Seq>,
+    /// Who spoke.
+    pub user: User,
+    /// UTF-8, at most [`Text::MAX_BYTES`]; absent from deletions, empty where it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<Arc<str>>,
+    /// Present when the text was taken away.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<Status>,
+    /// In history only: when the text was last edited, ms since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub edited: Option<i64>,
+    /// ms since 1970 (UTC); never goes back within a room.
+    pub ts: i64,
+    /// As the speaker gave it, so that a page can settle its echo.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_id: Option<ClientId>,
+}
+
+impl Event {
+    /// Place in the log, as a reader would come back to it.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.seq }
+    }
+
+    /// The same event with its text taken away, as it is given out once its message was deleted.
+    #[must_use]
+    pub fn scrubbed(mut self) -> Self {
+        self.text = Some(Arc::from(""));
+        self.status = Some(Status::Deleted);
+        self.edited = None;
+        self
+    }
+}
+
+/// What somebody wants to add to a log, before it has a place there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Draft {
+    /// Say something.
+    Message {
+        /// What is said.
+        text: Text,
+        /// Makes saying it twice the same as saying it once.
+        client_id: Option<ClientId>,
+    },
+    /// Give the own message at `target` another text.
+    Edit {
+        /// The message.
+        target: Seq,
+        /// Its new text.
+        text: Text,
+    },
+    /// Take the own message at `target` away.
+    Delete {
+        /// The message.
+        target: Seq,
+    },
+}

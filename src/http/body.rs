@@ -1,0 +1,80 @@
+//! What answers are made of.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame as HttpFrame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::line::{Line, Seat};
+
+/// A whole answer, or a stream.
+pub(crate) enum Body {
+    Full(Bytes),
+    Stream(StreamBody),
+}
+
+/// A stream: blocks until it ends, or until its reader takes a seat in the reading room.
+pub(crate) struct StreamBody {
+    pub(crate) pieces: mpsc::Receiver<Piece>,
+    pub(crate) line: Arc<Line>,
+}
+
+/// What a stream's writer hands to its connection.
+pub(crate) enum Piece {
+    /// Bytes of the body.
+    Bytes(Bytes),
+    /// Everything so far is written: the reader goes on from a seat.
+    Seat(Box<Seat>),
+}
+
+impl Body {
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Body::Full(bytes.into())
+    }
+
+    pub(crate) fn empty() -> Self {
+        Body::Full(Bytes::new())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<HttpFrame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Body::Full(bytes) => Poll::Ready(Some(Ok(HttpFrame::data(std::mem::take(bytes))))),
+            Body::Stream(stream) => match ready!(stream.pieces.poll_recv(cx)) {
+                Some(Piece::Bytes(bytes)) => Poll::Ready(Some(Ok(HttpFrame::data(bytes)))),
+                Some(Piece::Seat(seat)) => {
+                    // The connection sees the seat once hyper has flushed what it holds. Nothing wakes this
+                    // body again: the connection is taken from under it.
+                    stream.line.offer(seat);
+                    Poll::Pending
+                }
+                None => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Full(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Stream(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! One request, with what is known of who sent it.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{self, HeaderName, HeaderValue},
+    http::request::Parts,
+};
+
+use super::{App, body::Body, line::Line, problem::Problem, proxy, site};
+use crate::{
+    chat::{Client, Lang},
+    event::Name,
+    identity::{self, SESSION_LIFE, Session, names},
+    log::Who,
+};
+
+/// Name of the session cookie.
+const COOKIE: &str = "maru_session";
+
+/// One request.
+pub(super) struct Call {
+    pub(super) app: Arc<App>,
+    pub(super) line: Arc<Line>,
+    head: Parts,
+    body: Option<Incoming>,
+    /// Where it comes from, looking through trusted proxies.
+    pub(super) address: IpAddr,
+    set_cookie: Option<String>,
+}
+
+/// How somebody showed who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    Cookie,
+    Bearer,
+    Ticket,
+}
+
+/// Somebody who may speak, and whose idempotency keys count.
+pub(super) struct Speaker {
+    pub(super) session: Session,
+    pub(super) who: Who,
+    /// Made for this request: the cookie is only worth giving if it is used.
+    pub(super) is_new: bool,
+}
+
+impl Call {
+    pub(super) fn new(app: Arc<App>, line: Arc<Line>, head: Parts, body: Incoming) -> Result<Self, Problem> {
+        if head.uri.path().is_empty() || head.uri.authority().is_some() && head.method == Method::CONNECT {
+            return Err(Problem::bad_request("this is not a proxy"));
+        }
+        let forwarded = head.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        let address = proxy::client_address(line.peer(), forwarded, &app.trusted_proxies);
+        app.metrics.warn_of_untrusted_proxy(line.peer(), &head.headers, &app.trusted_proxies);
+        Ok(Call { app, line, head, body: Some(body), address, set_cookie: None })
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    pub(super) fn version(&self) -> hyper::Version {
+        self.head.version
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.head.method == Method::HEAD
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// A header's value, if it is there once or more, as text. What is not visible ASCII or UTF-8 is `Err`.
+    pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<Result<&str, ()>> {
+        let value = self.head.headers.get(name)?;
+        Some(std::str::from_utf8(value.as_bytes()).map_err(|_| ()))
+    }
+
+    /// The first value of a query parameter (application/x-www-form-urlencoded, WHATWG URL §5).
+    pub(super) fn query(&self, name: &str) -> Option<String> {
+        let query = self.head.uri.query()?;
+        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The address, or the network, that limits are counted by.
+    pub(super) fn client(&self) -> Client {
+        Client::from(self.address)
+    }
+
+    /// Does the client ask for a page, rather than for a stream?
+    pub(super) fn wants_page(&self) -> bool {
+        let accept = self.header(header::ACCEPT).and_then(Result::ok).unwrap_or_default();
+        accept.split(',').any(|range| {
+            range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
+        })
+    }
+
+    /// Takes the body, within the limits of size and time.
+    pub(super) async fn body(&mut self) -> Result<Bytes, Problem> {
+        let body = self.body.take().expect("a body is read once");
+        let most = self.app.bounds.body as usize;
+        let too_large = || Problem::too_large(format!("a body has at most {most} bytes"));
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_large());
+        }
+        let time = Duration::from_secs(self.app.bounds.body_time.into());
+        match tokio::time::timeout(time, Limited::new(body, most).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(e)) if e.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Problem::bad_request("the body broke off or is not well formed")),
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body took too long",
+            )),
+        }
+    }
+
+    /// The body as JSON.
+    pub(super) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        if !self.is_json() && !self.body.as_ref().is_some_and(|body| body.is_end_stream()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_type",
+                "the body is to be application/json",
+            ));
+        }
+        let body = self.body().await?;
+        let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        parse_json(body)
+    }
+
+    /// Is the body said to be JSON?
+    pub(super) fn is_json(&self) -> bool {
+        let kind = self.media_type();
+        kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
+    }
+
+    /// `type/subtype` of the body, in lower case; empty when it is not said.
+    pub(super) fn media_type(&self) -> String {
+        let value = self.header(header::CONTENT_TYPE).and_then(Result::ok).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Who this is, if they show it. A cookie that is broken, over or signed out counts as none; a bearer token
+    /// or a ticket is meant, so what is wrong with it is said.
+    pub(super) fn session(&self) -> Result<Option<(Session, Shown)>, Problem> {
+        if let Some(ticket) = self.query("ticket").filter(|_| self.head.method == Method::GET) {
+            let session = self.app.seal.read_ticket(&ticket, &decoded(self.path()));
+            return self.standing(session, Shown::Ticket, "the ticket is not good for this, or is over");
+        }
+        let bearer = self.header(header::AUTHORIZATION).and_then(Result::ok).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        if let Some(token) = bearer {
+            let session = self.app.seal.read_session(token);
+            return self.standing(session, Shown::Bearer, "the token is not good, or is over");
+        }
+        let session = self.cookie().and_then(|token| self.app.seal.read_session(token));
+        Ok(session.filter(|session| !self.app.revoked.contains(session.id)).map(|s| (s, Shown::Cookie)))
+    }
+
+    fn standing(
+        &self,
+        session: Option<Session>,
+        shown: Shown,
+        otherwise: &'static str,
+    ) -> Result<Option<(Session, Shown)>, Problem> {
+        match session.filter(|session| !self.app.revoked.contains(session.id)) {
+            Some(session) => Ok(Some((session, shown))),
+            None => Err(Problem::unauthenticated(otherwise)),
+        }
+    }
+
+    /// Who this is; they must show it.
+    pub(super) fn known(&self) -> Result<(Session, Shown), Problem> {
+        self.session()?.ok_or_else(|| Problem::unauthenticated("this needs a session"))
+    }
+
+    /// The session of a person who may change things: not by ticket, and not from a foreign page.
+    pub(super) fn acting(&self) -> Result<Session, Problem> {
+        self.check_site()?;
+        Ok(self.known()?.0)
+    }
+
+    /// The session of somebody who speaks, made on the spot when there is none.
+    pub(super) fn speaker(&self) -> Result<Speaker, Problem> {
+        self.check_site()?;
+        if let Some((session, _)) = self.session()? {
+            let who = Who(session.user.id.0);
+            return Ok(Speaker { session, who, is_new: false });
+        }
+        let who = Who(self.app.seal.disguise(&self.client().octets()));
+        Ok(Speaker { session: self.guest()?, who, is_new: true })
+    }
+
+    /// A new guest: with the name asked for, or one drawn in their language.
+    pub(super) fn guest(&self) -> Result<Session, Problem> {
+        let name = self.query("name").map(|name| name.parse()).transpose()?;
+        self.named_guest(name)
+    }
+
+    pub(super) fn named_guest(&self, name: Option<Name>) -> Result<Session, Problem> {
+        self.app.chat.doors().may_be_born(self.client()).map_err(Problem::rate_limited)?;
+        let name = name.unwrap_or_else(|| names::random(self.lang(), &mut rand::rng()));
+        Ok(Session::guest(name, identity::now()))
+    }
+
+    /// The caller's language, or the server's.
+    fn lang(&self) -> Lang {
+        let accepted = self.header(header::ACCEPT_LANGUAGE).and_then(Result::ok);
+        names::preferred(accepted, self.app.chat.doors().lang())
+    }
+
+    /// Gives the session's cookie with the answer.
+    pub(super) fn give_cookie(&mut self, session: &Session) {
+        self.set_cookie = Some(self.cookie_line(&self.app.seal.session(session), SESSION_LIFE));
+    }
+
+    /// Takes the cookie away with the answer.
+    pub(super) fn take_cookie(&mut self) {
+        self.set_cookie = Some(self.cookie_line("", 0));
+    }
+
+    /// Gives a new cookie when the one shown is a day old: sessions end 30 days after they were last used.
+    pub(super) fn renew(&mut self, session: &Session, shown: Shown) {
+        let now = identity::now();
+        if shown == Shown::Cookie && session.is_due(now) {
+            self.give_cookie(&session.renewed(session.user.name.clone(), now));
+        }
+    }
+
+    fn cookie_line(&self, token: &str, max_age: u64) -> String {
+        let secure = if self.is_tls() { "; Secure" } else { "" };
+        format!("{COOKIE}={token}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
+    }
+
+    /// Did the request come over TLS, as far as a trusted proxy says?
+    fn is_tls(&self) -> bool {
+        proxy::is_trusted(self.line.peer(), &self.app.trusted_proxies)
+            && self.header("x-forwarded-proto").and_then(Result::ok).is_some_and(|proto| proto == "https")
+    }
+
+    fn cookie(&self) -> Option<&str> {
+        let lines = self.head.headers.get_all(header::COOKIE).iter();
+        let mut pairs = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+        pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    }
+
+    /// A request that changes something and carries the cookie must come from a page of this site, or of one
+    /// that is configured, or from a program.
+    pub(super) fn check_site(&self) -> Result<(), Problem> {
+        if self.cookie().is_none() || site::is_own(&self.head.headers, &self.app.origins) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "bad_origin",
+            "the page that sent this is of another site",
+        ))
+    }
+
+    /// What every answer carries.
+    pub(super) fn finish(&mut self, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        if let Some(cookie) = self.set_cookie.take() {
+            headers.append(header::SET_COOKIE, cookie.parse().expect("a cookie of our own is ASCII"));
+        }
+        let nosniff = HeaderValue::from_static("nosniff");
+        headers.insert(HeaderName::from_static("x-content-type-options"), nosniff);
+        site::allow(&self.head.headers, &self.app.origins, headers);
+    }
+}
+
+/// JSON, or a sentence that says where it goes wrong.
+pub(super) fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))
+}
+
+/// A path as tickets know it: decoded, without a trailing `/`.
+pub(super) fn decoded(path: &str) -> String {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    path.strip_suffix('/').unwrap_or(&path).to_owned()
+}

@@ -1,0 +1,176 @@
+//! One connection from accept to its end, or to a seat in the reading room.
+
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    App, answer,
+    framing::{Limits, Phase, Refusal},
+    io::Io,
+    line::{Line, Seat},
+    problem::Problem,
+};
+use crate::readers::NewReader;
+
+/// How long, and how many bytes, a client may go on sending after the last answer, so that it reads the answer
+/// before it learns that nobody listens any more.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 64 << 10);
+/// A sleep that is as good as none.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+enum End {
+    /// A stream goes on without hyper.
+    Seated(Box<Seat>),
+    /// All that was asked is answered, or the connection broke.
+    Done,
+    /// The other side took too long.
+    TooSlow,
+}
+
+/// Serves what comes on one connection. It ends after the answer under way when `app` stops.
+pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
+    let line = Arc::new(Line::new(peer));
+    let bounds = &app.bounds;
+    let limits = Limits {
+        target: bounds.uri as usize,
+        head: bounds.head as usize,
+        fields: bounds.fields as usize,
+        ..Limits::default()
+    };
+    let io = Io::new(socket, limits, Duration::from_secs(bounds.head_time.into()), Arc::clone(&line));
+    let service = {
+        let (app, line) = (Arc::clone(&app), Arc::clone(&line));
+        // Boxed, because a connection that is taken apart must be `Unpin`.
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let answering = answer(Arc::clone(&app), Arc::clone(&line), request);
+            Box::pin(async move { Ok::<_, std::convert::Infallible>(answering.await) })
+        })
+    };
+    let mut connection = http1::Builder::new()
+        // The limits are those of `framing`; hyper's are wider, so that it never answers by itself.
+        .max_headers(128)
+        .max_buf_size(2 * limits.head.max(32 << 10))
+        .serve_connection(io, service);
+
+    let mut timer = pin!(sleep_until(Instant::now() + FAR));
+    let mut timer_at = None;
+    let mut stopping = pin!(app.stopped());
+    let mut is_stopping = false;
+    let end = poll_fn(|cx| {
+        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if connection.poll_without_shutdown(cx).is_ready() {
+            return Poll::Ready(End::Done);
+        }
+        if let Some(seat) = line.take_seat() {
+            return Poll::Ready(End::Seated(seat));
+        }
+        let deadline = line.deadline();
+        if deadline != timer_at {
+            timer_at = deadline;
+            timer.as_mut().reset(deadline.map_or(Instant::now() + FAR, Instant::from_std));
+        }
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) if timer_at.is_some() => Poll::Ready(End::TooSlow),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+
+    let (mut socket, refusal, phase) = connection.into_parts().io.into_parts();
+    match end {
+        End::Seated(seat) => take_seat(&app, socket, *seat),
+        End::Done => {
+            if let Some(refusal) = refusal.filter(|refusal| refusal.at_boundary) {
+                app.metrics.refused_heads.inc();
+                _ = socket.write_all(&written(&refused(refusal))).await;
+            }
+            linger(socket).await;
+        }
+        End::TooSlow if phase == Phase::Head => {
+            let problem = Problem::new(
+                hyper::StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the head of the request took too long",
+            );
+            _ = tokio::time::timeout(LINGER.0, socket.write_all(&written(&problem))).await;
+            linger(socket).await;
+        }
+        End::TooSlow => {}
+    }
+}
+
+/// Takes the socket out of tokio and gives it to a reader thread.
+fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
+    let session = seat.visit.session();
+    let socket = match socket.into_std() {
+        Ok(socket) => socket,
+        Err(e) => return tracing::warn!(error = %e, "a socket could not be taken back"),
+    };
+    app.chat.reading().seat(NewReader {
+        socket: socket.into(),
+        source: seat.feed,
+        after: seat.after,
+        live: None,
+        occupant: seat.visit,
+    });
+    // Signed out on the way: the ending that was told to the room may have come before this reader.
+    if app.revoked.contains(session) {
+        app.chat.end(crate::chat::Select::Session(session));
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let status = hyper::StatusCode::from_u16(refusal.status).unwrap_or(hyper::StatusCode::BAD_REQUEST);
+    Problem::new(status, refusal.code, refusal.detail)
+}
+
+/// A problem as the bytes of a whole HTTP/1.1 answer, for where hyper never saw the request.
+fn written(problem: &Problem) -> Vec<u8> {
+    let status = problem.status();
+    let document = problem.document();
+    let mut answer = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or("Error"),
+        document.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&document);
+    answer
+}
+
+/// Ends the sending side and reads on for a moment: a socket that is closed with bytes unread is reset, and the
+/// client may lose the answer (RFC 9112 §9.6).
+async fn linger(mut socket: TcpStream) {
+    let (time, bytes) = LINGER;
+    let drain = async {
+        socket.shutdown().await?;
+        let mut left = bytes;
+        let mut discarded = [0; 4096];
+        while left > 0 {
+            match socket.read(&mut discarded).await? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // Whether the client stays to the end is its own affair.
+    _ = tokio::time::timeout(time, drain).await;
+}

@@ -1,0 +1,139 @@
+//! The socket as hyper sees it: whole heads with one reading, deadlines, and a sign when all is flushed.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    framing::{Framing, Limits, Phase, Refusal},
+    line::Line,
+};
+
+/// How long a connection may be quiet between two requests. Longer than the 60 s after which proxies usually
+/// close theirs, so that it is them who close.
+const IDLE: Duration = Duration::from_secs(75);
+/// A client that takes no byte for this long is gone.
+const STUCK: Duration = Duration::from_secs(30);
+/// Bytes read from a socket at once.
+const READ: usize = 8 << 10;
+
+pub(crate) struct Io {
+    socket: TcpStream,
+    framing: Framing,
+    line: Arc<Line>,
+    head_time: Duration,
+}
+
+impl Io {
+    pub(crate) fn new(socket: TcpStream, limits: Limits, head_time: Duration, line: Arc<Line>) -> Self {
+        line.expect_read(Some(head_time));
+        Io { socket, framing: Framing::new(limits), line, head_time }
+    }
+
+    /// The socket alone, and why nothing more was read from it, if there was a reason.
+    pub(crate) fn into_parts(self) -> (TcpStream, Option<Refusal>, Phase) {
+        let phase = self.framing.phase();
+        (self.socket, self.framing.refusal(), phase)
+    }
+
+    fn receive(&mut self, received: &[u8]) {
+        let before = self.framing.phase();
+        let heads = self.framing.heads();
+        self.framing.take(received);
+        let after = self.framing.phase();
+        if self.framing.heads() > heads {
+            // A request is being answered; its handler bounds the time for its body.
+            self.line.expect_read(None);
+        } else if before == Phase::Idle && after == Phase::Head && heads > 0 {
+            self.line.expect_read(Some(self.head_time));
+        }
+    }
+}
+
+impl Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let ready = this.framing.ready();
+            if !ready.is_empty() {
+                let passed = ready.len().min(buffer.remaining());
+                buffer.put_slice(&ready[..passed]);
+                this.framing.pass(passed);
+                return Poll::Ready(Ok(()));
+            }
+            if this.framing.refusal().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut received = [0; READ];
+            let mut received = ReadBuf::new(&mut received);
+            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut received))?;
+            if received.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.receive(received.filled());
+        }
+    }
+}
+
+impl Write for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, bytes);
+        this.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
+        this.line.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+impl Io {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending if !self.line.is_write_expected() => self.line.expect_write(Some(STUCK)),
+            Poll::Pending => {}
+            Poll::Ready(_) => {
+                self.line.expect_write(None);
+                if self.framing.phase() == Phase::Idle {
+                    self.line.expect_read(Some(IDLE));
+                }
+            }
+        }
+        written
+    }
+}

@@ -1,0 +1,107 @@
+//! What a connection and the requests on it share.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{chat::Visit, event::Seq, hub::Feed};
+
+/// A place in the reading room, taken when everything before it is written.
+pub(crate) struct Seat {
+    pub(crate) feed: Arc<Feed>,
+    /// The last event that was written.
+    pub(crate) after: Seq,
+    pub(crate) visit: Visit,
+}
+
+/// One connection, as seen by its socket, its driver and its requests.
+pub(crate) struct Line {
+    peer: IpAddr,
+    born: Instant,
+    seat: Mutex<Option<Box<Seat>>>,
+    stage: AtomicU8,
+    /// ms after `born`; `u64::MAX`: none.
+    read_deadline: AtomicU64,
+    write_deadline: AtomicU64,
+    is_stream: AtomicBool,
+}
+
+const NO_SEAT: u8 = 0;
+const OFFERED: u8 = 1;
+const FLUSHED: u8 = 2;
+
+impl Line {
+    pub(crate) fn new(peer: IpAddr) -> Self {
+        Line {
+            peer,
+            born: Instant::now(),
+            seat: Mutex::new(None),
+            stage: AtomicU8::new(NO_SEAT),
+            read_deadline: AtomicU64::new(u64::MAX),
+            write_deadline: AtomicU64::new(u64::MAX),
+            is_stream: AtomicBool::new(false),
+        }
+    }
+
+    /// The other end, as the socket knows it.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// The body has said all that it will; the reader goes on from this seat.
+    pub(crate) fn offer(&self, seat: Box<Seat>) {
+        *self.seat.lock().expect("no panic while locked") = Some(seat);
+        self.stage.store(OFFERED, Ordering::Release);
+    }
+
+    /// hyper has flushed the socket, which it does only when it holds nothing more itself.
+    pub(crate) fn flushed(&self) {
+        _ = self.stage.compare_exchange(OFFERED, FLUSHED, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// The seat, once everything before it is written.
+    pub(crate) fn take_seat(&self) -> Option<Box<Seat>> {
+        if self.stage.load(Ordering::Acquire) != FLUSHED {
+            return None;
+        }
+        self.seat.lock().expect("no panic while locked").take()
+    }
+
+    /// From now on this connection only streams: it may be quiet for as long as it likes.
+    pub(crate) fn begin_stream(&self) {
+        self.is_stream.store(true, Ordering::Relaxed);
+        self.expect_read(None);
+    }
+
+    /// The next bytes from the client, if they are awaited, must come within this time.
+    pub(crate) fn expect_read(&self, within: Option<Duration>) {
+        let within = within.filter(|_| !self.is_stream.load(Ordering::Relaxed));
+        self.read_deadline.store(self.after(within), Ordering::Relaxed);
+    }
+
+    /// The client must take the next bytes within this time.
+    pub(crate) fn expect_write(&self, within: Option<Duration>) {
+        self.write_deadline.store(self.after(within), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_write_expected(&self) -> bool {
+        self.write_deadline.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// When to give up, if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let first =
+            self.read_deadline.load(Ordering::Relaxed).min(self.write_deadline.load(Ordering::Relaxed));
+        (first != u64::MAX).then(|| self.born + Duration::from_millis(first))
+    }
+
+    fn after(&self, within: Option<Duration>) -> u64 {
+        let at = within.map(|within| self.born.elapsed() + within);
+        at.map_or(u64::MAX, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX))
+    }
+}

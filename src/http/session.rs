@@ -1,0 +1,103 @@
+//! Sessions: who one is, for how long, and under which name.
+
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::json,
+    body::Body,
+    call::{Call, Shown, decoded},
+    problem::Problem,
+};
+use crate::{
+    chat::Select,
+    event::User,
+    identity::{self, Session},
+};
+
+#[derive(Deserialize)]
+struct Asked {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TicketFor {
+    path: String,
+}
+
+/// Times are ms since 1970 (UTC), as everywhere.
+#[derive(Serialize)]
+struct Answer<'a> {
+    user: &'a User,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    expires_at: u64,
+}
+
+#[derive(Serialize)]
+struct TicketAnswer {
+    ticket: String,
+    expires_at: u64,
+}
+
+/// POST: somebody new.
+pub(super) async fn create(call: &mut Call) -> Result<Response<Body>, Problem> {
+    call.check_site()?;
+    let Asked { name } = call.json().await?;
+    let name = name.map(|name| name.parse()).transpose()?;
+    let session = call.named_guest(name)?;
+    Ok(given(call, StatusCode::CREATED, &session))
+}
+
+/// GET: who I am.
+pub(super) fn show(call: &mut Call) -> Result<Response<Body>, Problem> {
+    let (session, shown) = call.known()?;
+    call.renew(&session, shown);
+    let answer = Answer { user: &session.user, token: None, expires_at: session.expires * 1000 };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// PATCH: another name. What was said before keeps the old one.
+pub(super) async fn rename(call: &mut Call) -> Result<Response<Body>, Problem> {
+    let session = call.acting()?;
+    let Asked { name } = call.json().await?;
+    let name = name.ok_or_else(|| Problem::bad_request("there is no name"))?.parse()?;
+    let session = session.renewed(name, identity::now());
+    call.app.chat.rename(session.user.id, &session.user.name);
+    Ok(given(call, StatusCode::OK, &session))
+}
+
+/// DELETE: sign out. From now on the token is worth nothing, and streams opened with it end.
+pub(super) async fn end(call: &mut Call) -> Result<Response<Body>, Problem> {
+    call.check_site()?;
+    let (session, shown) = call.known()?;
+    if shown == Shown::Ticket {
+        return Err(Problem::unauthenticated("a ticket only reads"));
+    }
+    // Tokens that were given out later under the same session live as long as a session can from now.
+    let until = identity::now() + identity::SESSION_LIFE;
+    call.app.chat.revoke(session.id, until).await?;
+    call.app.revoked.insert(session.id, until.cast_signed(), identity::now());
+    call.app.chat.end(Select::Session(session.id));
+    call.take_cookie();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// POST: a ticket for a stream that a page of another site opens.
+pub(super) async fn ticket(call: &mut Call) -> Result<Response<Body>, Problem> {
+    let session = call.acting()?;
+    let TicketFor { path } = call.json().await?;
+    if !path.starts_with('/') || path.contains(['?', '#']) || path.len() > 1024 {
+        return Err(Problem::bad_request("a path starts with / and has no query"));
+    }
+    let (ticket, expires) = call.app.seal.ticket(&session, &decoded(&path), identity::now());
+    Ok(json(StatusCode::CREATED, &TicketAnswer { ticket, expires_at: expires * 1000 }))
+}
+
+fn given(call: &mut Call, status: StatusCode, session: &Session) -> Response<Body> {
+    call.give_cookie(session);
+    let token = call.app.seal.session(session);
+    json(status, &Answer { user: &session.user, token: Some(token), expires_at: session.expires * 1000 })
+}

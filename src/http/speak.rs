@@ -1,0 +1,131 @@
+//! Speaking: messages, edits, deletions.
+
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{answer::json, body::Body, call::Call, call::parse_json, problem::Problem};
+use crate::{
+    event::{ClientId, Cursor, Draft, Epoch, Seq, Text, TextRefused},
+    log::{Placed, Room, Who},
+};
+
+/// What was asked to be said.
+#[derive(Deserialize)]
+struct Spoken {
+    text: String,
+    #[serde(default)]
+    client_id: Option<String>,
+}
+
+/// Where it is now.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: Uuid,
+    room: &'a str,
+    epoch: Epoch,
+    seq: Seq,
+    cursor: Cursor,
+    ts: i64,
+    duplicate: bool,
+    durability: &'static str,
+}
+
+/// POST of a message: JSON, or the text itself.
+pub(super) async fn message(call: &mut Call, room: Room) -> Result<Response<Body>, Problem> {
+    check_ack(call)?;
+    let (text, client_id) = spoken(call).await?;
+    let speaker = call.speaker()?;
+    let user = speaker.session.user.clone();
+    call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
+    let draft = Draft::Message { text, client_id };
+    let placed = call.app.chat.speak(room.clone(), user, speaker.who, draft).await?;
+    if speaker.is_new && !placed.duplicate {
+        call.give_cookie(&speaker.session);
+    } else if let Some((session, shown)) = call.session()? {
+        call.renew(&session, shown);
+    }
+    call.app.metrics.spoke(&placed);
+    let status = if placed.duplicate { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(answer(status, &room, &placed))
+}
+
+/// PATCH of one's own message.
+pub(super) async fn edit(call: &mut Call, room: Room, target: &str) -> Result<Response<Body>, Problem> {
+    let target = seq(target)?;
+    let (text, _) = spoken(call).await?;
+    change(call, room, Draft::Edit { target, text }).await
+}
+
+/// DELETE of one's own message.
+pub(super) async fn delete(call: &mut Call, room: Room, target: &str) -> Result<Response<Body>, Problem> {
+    let target = seq(target)?;
+    change(call, room, Draft::Delete { target }).await
+}
+
+async fn change(call: &mut Call, room: Room, draft: Draft) -> Result<Response<Body>, Problem> {
+    let user = call.acting()?.user;
+    call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
+    let who = Who(user.id.0);
+    let placed = call.app.chat.speak(room.clone(), user, who, draft).await?;
+    Ok(answer(StatusCode::OK, &room, &placed))
+}
+
+/// The text of a body, and its idempotency key: the one in JSON, or the header's.
+async fn spoken(call: &mut Call) -> Result<(Text, Option<ClientId>), Problem> {
+    let kind = call.media_type();
+    if kind.starts_with("multipart/") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_type",
+            "a message is JSON, or any other body that is the text itself",
+        ));
+    }
+    let key = match call.header("idempotency-key") {
+        Some(Ok(key)) => Some(key.parse::<ClientId>()?),
+        Some(Err(())) => return Err(Problem::bad_request("the Idempotency-Key is not UTF-8")),
+        None => None,
+    };
+    let body = call.body().await?;
+    let (text, client_id) = if call.is_json() {
+        let Spoken { text, client_id } = parse_json(&body)?;
+        (text, client_id.map(|id| id.parse::<ClientId>()).transpose()?)
+    } else {
+        let text = std::str::from_utf8(&body).map_err(|_| Problem::bad_request("the text is not UTF-8"))?;
+        let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        (text.to_owned(), None)
+    };
+    if text.len() > call.app.bounds.text as usize {
+        return Err(TextRefused::TooLong.into());
+    }
+    Ok((text.parse()?, client_id.or(key)))
+}
+
+/// `?ack=stored` asks for what one machine always gives.
+fn check_ack(call: &Call) -> Result<(), Problem> {
+    match call.query("ack").as_deref() {
+        None | Some("stored" | "buffered") => Ok(()),
+        Some(_) => Err(Problem::bad_request("ack is stored or buffered")),
+    }
+}
+
+fn seq(s: &str) -> Result<Seq, Problem> {
+    s.parse().map_err(|_| Problem::not_found())
+}
+
+fn answer(status: StatusCode, room: &Room, placed: &Placed) -> Response<Body> {
+    let Placed { id, cursor, ts, duplicate } = *placed;
+    json(
+        status,
+        &Answer {
+            id,
+            room: &room.label,
+            epoch: cursor.epoch,
+            seq: cursor.seq,
+            cursor,
+            ts,
+            duplicate,
+            durability: "stored",
+        },
+    )
+}

@@ -1,0 +1,76 @@
+//! Streams that stay in hyper: NDJSON, HTTP/1.0, and whatever is not a plain socket. The same contract at more
+//! memory: a cursor on the feed, and a task.
+
+use rand::RngExt;
+use serde::Serialize;
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep_until},
+};
+
+use super::{Stop, Writer, is_meant, quiet};
+use crate::{
+    chat::{Select, Visit},
+    event::Cursor,
+    identity,
+    readers::Occupant,
+};
+
+#[derive(Serialize)]
+struct Ping {
+    ts: u128,
+}
+
+/// Goes on after `at` until somebody has had enough.
+pub(super) async fn go_on(
+    writer: &mut Writer,
+    mut at: Cursor,
+    visit: &Visit,
+    mut endings: broadcast::Receiver<Select>,
+) -> Result<(), Stop> {
+    let mut listener = visit.room().feed().listen();
+    let left = u64::from(visit.expires()).saturating_sub(identity::now());
+    let expires = Instant::now() + std::time::Duration::from_secs(left);
+    let draining = writer.app.sent_off();
+    tokio::pin!(draining);
+    let mut ping_at = Instant::now() + quiet();
+    let why = loop {
+        let heard = listener.hear(at.seq, super::STEP);
+        // More than the feed keeps behind, although it was live: it comes back by its cursor.
+        let Some(frames) = heard.frames else { break "too_slow" };
+        let is_news = !frames.is_empty() || !heard.asides.is_empty();
+        for frame in frames {
+            writer.push(&writer.format.event(&frame));
+            at = frame.cursor;
+        }
+        for block in heard.asides {
+            writer.push(&writer.format.aside(&block));
+        }
+        if is_news {
+            writer.flush().await?;
+            ping_at = Instant::now() + quiet();
+            continue;
+        }
+        tokio::select! {
+            () = listener.changed() => {}
+            () = sleep_until(ping_at) => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                writer.push(&writer.format.named("ping", None, None, &Ping { ts: since.as_millis() }));
+                writer.flush().await?;
+                ping_at = Instant::now() + quiet();
+            }
+            () = writer.pieces.closed() => return Err(Stop::Gone),
+            () = sleep_until(expires) => break "expired",
+            () = &mut draining => break "draining",
+            told = endings.recv() => match told {
+                Ok(select) if is_meant(&select, visit) => break "signed_out",
+                Ok(_) => {}
+                // It missed some, and one of them may have been meant.
+                Err(_) => break "again",
+            },
+        }
+    };
+    let retry = if why == "draining" { writer.app.drain_retry() } else { rand::rng().random_range(1000..3000) };
+    writer.push(&writer.format.bye(why, retry));
+    writer.flush().await
+}

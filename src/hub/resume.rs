@@ -1,0 +1,202 @@
+//! Where a stream starts: what the client asks for, against what the log has.
+
+use serde::Serialize;
+
+use crate::{
+    event::{Cursor, Epoch, Seq},
+    log::Extent,
+};
+
+/// How many events a stream begins with when nobody says otherwise, and after a cursor that says nothing.
+pub const DEFAULT_HISTORY: usize = 50;
+
+/// What the client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Everything there is.
+    All,
+    /// Nothing old.
+    Live,
+    /// The newest so many.
+    Last(usize),
+    /// What comes after this cursor.
+    After(Cursor),
+    /// A cursor was given, but it is none.
+    Malformed,
+}
+
+/// `event: gap`: what lies between `from` and `to` can no longer be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Where the reader was; `null` when it gave no cursor that we know of.
+    pub from: Option<Cursor>,
+    /// From where on it goes on.
+    pub to: Cursor,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why there is a [`Gap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// Messages are kept for a limited time.
+    Retention,
+    /// The cursor is unknown, malformed or of the future.
+    Unknown,
+    /// The store lost a part; a new epoch has begun.
+    Epoch,
+}
+
+/// What is to be done for a [`Start`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Go on after this place, which is sure to be in the log's range.
+    After(Cursor),
+    /// Announce the gap, then go on after this place.
+    GapThenAfter(Gap, Cursor),
+    /// Give the newest so many.
+    Last(usize),
+    /// Announce a gap of unknown size that ends where the newest so many begin, then give those.
+    GapThenLast(usize),
+}
+
+/// Decides where a stream starts.
+pub fn plan(start: &Start, log: &Extent) -> Plan {
+    match start {
+        Start::All => Plan::After(log.before(log.first)),
+        Start::Live => Plan::After(log.tip()),
+        Start::Last(count) => Plan::Last(*count),
+        Start::Malformed => Plan::GapThenLast(DEFAULT_HISTORY),
+        Start::After(cursor) => after(*cursor, log),
+    }
+}
+
+fn after(cursor: Cursor, log: &Extent) -> Plan {
+    let Some(end) = end_of(cursor.epoch, log) else {
+        return Plan::GapThenLast(DEFAULT_HISTORY);
+    };
+    let is_present = cursor.epoch == log.epoch;
+    let start = start_of(cursor.epoch, log);
+    if cursor.seq < start || (is_present && cursor.seq > end) {
+        return Plan::GapThenLast(DEFAULT_HISTORY);
+    }
+    let oldest = log.before(log.first);
+    if cursor.seq < oldest.seq {
+        let gap = Gap { from: Some(cursor), to: oldest, reason: GapReason::Retention };
+        return Plan::GapThenAfter(gap, oldest);
+    }
+    if cursor.seq > end {
+        // It saw events of an older epoch that the store has lost since; the crossing announces the gap.
+        return Plan::After(Cursor { seq: end, ..cursor });
+    }
+    Plan::After(cursor)
+}
+
+fn end_of(epoch: Epoch, log: &Extent) -> Option<Seq> {
+    if epoch == log.epoch {
+        return Some(log.tip);
+    }
+    log.past.iter().find(|(past, _)| *past == epoch).map(|(_, seqs)| Seq(*seqs.end()))
+}
+
+fn start_of(epoch: Epoch, log: &Extent) -> Seq {
+    let past = log.past.iter().find(|(past, _)| *past == epoch);
+    past.map_or(log.base, |(_, seqs)| Seq(seqs.start() - 1))
+}
+
+/// The gaps to announce between a reader's place and the next event (or, at the end of the log, the present
+/// epoch): one for each epoch that begins in between.
+pub fn crossings(at: Cursor, next: Epoch, log: &Extent) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    let mut from = at;
+    for epoch in at.epoch.0 + 1..=next.0 {
+        let epoch = Epoch(epoch);
+        if end_of(epoch, log).is_some() {
+            let to = Cursor { epoch, seq: start_of(epoch, log) };
+            gaps.push(Gap { from: Some(from), to, reason: GapReason::Epoch });
+            from = to;
+        }
+    }
+    gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Epoch 1 had 1–50, epoch 2 has 1,000,051–1,000,060.
+    fn second_epoch() -> Extent {
+        Extent {
+            epoch: Epoch(2),
+            base: Seq(1_000_050),
+            tip: Seq(1_000_060),
+            first: Seq(1),
+            past: vec![(Epoch(1), 1..=50)],
+        }
+    }
+
+    fn first_epoch(first: u64, tip: u64) -> Extent {
+        Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(tip), first: Seq(first), past: vec![] }
+    }
+
+    #[test]
+    fn a_cursor_in_range_is_taken_as_it_is() {
+        let log = first_epoch(1, 50);
+        for seq in [0, 1, 49, 50] {
+            let cursor = Cursor::new(1, seq);
+            assert_eq!(plan(&Start::After(cursor), &log), Plan::After(cursor));
+        }
+    }
+
+    #[test]
+    fn unknown_future_and_malformed_cursors_give_the_last_50() {
+        let log = first_epoch(1, 50);
+        for start in [Start::Malformed, Start::After(Cursor::new(1, 51)), Start::After(Cursor::new(2, 1))] {
+            assert_eq!(plan(&start, &log), Plan::GapThenLast(50));
+        }
+        assert_eq!(plan(&Start::After(Cursor::new(2, 60)), &second_epoch()), Plan::GapThenLast(50));
+    }
+
+    #[test]
+    fn what_retention_took_is_announced() {
+        let log = first_epoch(11, 50);
+        let to = Cursor::new(1, 10);
+        let gap = |from| Gap { from: Some(from), to, reason: GapReason::Retention };
+        assert_eq!(
+            plan(&Start::After(Cursor::new(1, 9)), &log),
+            Plan::GapThenAfter(gap(Cursor::new(1, 9)), to)
+        );
+        assert_eq!(plan(&Start::After(to), &log), Plan::After(to));
+    }
+
+    #[test]
+    fn an_older_epoch_is_given_to_its_end_and_then_crossed() {
+        let log = second_epoch();
+        let cursor = Cursor::new(1, 40);
+        assert_eq!(plan(&Start::After(cursor), &log), Plan::After(cursor));
+        // It had seen what the backup has not.
+        let lost = Cursor::new(1, 70);
+        assert_eq!(plan(&Start::After(lost), &log), Plan::After(Cursor::new(1, 50)));
+        let end = Cursor::new(1, 50);
+        let gap = Gap { from: Some(end), to: Cursor::new(2, 1_000_050), reason: GapReason::Epoch };
+        assert_eq!(crossings(end, Epoch(2), &log), vec![gap]);
+        assert_eq!(crossings(Cursor::new(2, 1_000_055), Epoch(2), &log), vec![]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_never_starts_outside_the_log(epoch in 1u32..4, seq in 0u64..2_000_000, first in 1u64..60) {
+            let log = Extent { first: Seq(first.min(51)), ..second_epoch() };
+            match plan(&Start::After(Cursor::new(epoch, seq)), &log) {
+                Plan::After(at) | Plan::GapThenAfter(_, at) => {
+                    prop_assert!(at.seq <= log.tip && at.seq >= log.first.before());
+                }
+                Plan::GapThenLast(_) => {}
+                Plan::Last(_) => prop_assert!(false, "nobody asked for that"),
+            }
+        }
+    }
+}

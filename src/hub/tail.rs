@@ -1,0 +1,133 @@
+//! The newest part of a log, in memory: what readers that come back soon are served from.
+
+use std::collections::VecDeque;
+
+use crate::event::{EventKind, Frame, Seq};
+
+/// Frames of the newest events, without a hole, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// Every event above this seq is here.
+    start: Seq,
+}
+
+impl Tail {
+    /// A tail that has everything after `start`, of which there is nothing yet.
+    pub(super) fn new(start: Seq) -> Self {
+        Tail { frames: VecDeque::new(), bytes: 0, start }
+    }
+
+    /// The next event. A deletion takes the texts that it is about out of memory.
+    pub(super) fn push(&mut self, frame: Frame) {
+        if let (EventKind::Delete, Some(target)) = (frame.kind, frame.target) {
+            self.scrub(target);
+        }
+        self.bytes += frame.bytes().len();
+        self.frames.push_back(frame);
+    }
+
+    /// Lets go of the oldest until at most `limit` bytes are left.
+    pub(super) fn shrink(&mut self, limit: usize) {
+        while self.bytes > limit {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.bytes().len();
+            self.start = oldest.cursor.seq;
+        }
+        if self.frames.is_empty() {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    /// Retention has taken everything below `first`.
+    pub(super) fn trim(&mut self, first: Seq) {
+        while self.frames.front().is_some_and(|frame| frame.cursor.seq < first) {
+            let oldest = self.frames.pop_front().expect("there is a front");
+            self.bytes -= oldest.bytes().len();
+            self.start = oldest.cursor.seq;
+        }
+    }
+
+    /// The events above `after`, up to about `limit` bytes of them (at least one, if there is one); `None`
+    /// when some of them are no longer here.
+    pub(super) fn after(&self, after: Seq, limit: usize) -> Option<Vec<Frame>> {
+        if after < self.start {
+            return None;
+        }
+        let from = self.frames.partition_point(|frame| frame.cursor.seq <= after);
+        let mut bytes = 0;
+        let frames = self.frames.range(from..).take_while(|frame| {
+            let fits = bytes < limit;
+            bytes += frame.bytes().len();
+            fits
+        });
+        Some(frames.cloned().collect())
+    }
+
+    /// The newest `count` events, if all of them are here; `everything` says that the log has no others.
+    pub(super) fn last(&self, count: usize, first_kept: Seq) -> Option<Vec<Frame>> {
+        let has_all = self.start < first_kept;
+        if self.frames.len() < count && !has_all {
+            return None;
+        }
+        Some(self.frames.range(self.frames.len().saturating_sub(count)..).cloned().collect())
+    }
+
+    /// Memory held by frames, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn scrub(&mut self, message: Seq) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.belongs_to(message)) {
+            let scrubbed = frame.scrubbed();
+            self.bytes = self.bytes - frame.bytes().len() + scrubbed.bytes().len();
+            *frame = scrubbed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::tests::{deletion, frame};
+
+    #[test]
+    fn a_deleted_text_leaves_memory() {
+        let mut tail = Tail::new(Seq(0));
+        tail.push(frame(1));
+        tail.push(frame(2));
+        tail.push(deletion(3, 1));
+        let frames = tail.after(Seq(0), usize::MAX).unwrap();
+        assert_eq!(frames[0], frame(1).scrubbed());
+        assert_eq!(frames[1], frame(2));
+        let held: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
+        assert_eq!(held, tail.bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn a_tail_gives_what_the_log_has_or_says_that_it_cannot(
+            start in 0u64..10, len in 0u64..30, limit in 0usize..8000, after in 0u64..50, count in 0usize..40,
+        ) {
+            let mut tail = Tail::new(Seq(start));
+            for seq in start + 1..=start + len {
+                tail.push(frame(seq));
+                tail.shrink(limit);
+            }
+            prop_assert!(tail.bytes() <= limit);
+            let log: Vec<_> = (1..=start + len).collect();
+            if let Some(frames) = tail.after(Seq(after), usize::MAX) {
+                let expected: Vec<_> = log.iter().copied().filter(|seq| *seq > after).collect();
+                prop_assert_eq!(frames.iter().map(|f| f.cursor.seq.0).collect::<Vec<_>>(), expected);
+            }
+            if let Some(frames) = tail.last(count, Seq(1)) {
+                let expected = &log[log.len().saturating_sub(count)..];
+                prop_assert_eq!(frames.iter().map(|f| f.cursor.seq.0).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Who somebody is: signed session tokens, tickets for streams, and the names of guests.
+//!
+//! A token is a JWT (RFC 7519) signed with HMAC-SHA-256 under a key derived from the pod's secret. It says all
+//! there is to know, so any pod with the same secret can read it; what was taken away before its time (signing
+//! out) is in [`Revoked`].
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::RwLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::event::{Name, User, UserId, UserKind};
+
+pub mod names;
+
+/// How long a session lasts after it was last renewed, in seconds: 30 days.
+pub const SESSION_LIFE: u64 = 30 * 24 * 60 * 60;
+/// A session older than this is renewed when it is used, in seconds: a day.
+const RENEW_AFTER: u64 = 24 * 60 * 60;
+/// How long a ticket lasts, in seconds: 12 h. EventSource comes back with the same URL, so it is not single-use.
+pub const TICKET_LIFE: u64 = 12 * 60 * 60;
+/// Least length of a secret, in bytes.
+pub const LEAST_SECRET: usize = 16;
+
+/// Somebody who has signed in, or was given an identity on the spot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The session's own number, drawn at random, by which it is revoked. A rename keeps it.
+    pub id: i64,
+    /// Who.
+    pub user: User,
+    /// In seconds since 1970.
+    pub issued: u64,
+    /// In seconds since 1970.
+    pub expires: u64,
+}
+
+impl Session {
+    /// A session for somebody new.
+    pub fn guest(name: Name, now: u64) -> Self {
+        let user = User { id: UserId::random(), name, kind: UserKind::Guest };
+        // 53 bits, so that it is a number in any language.
+        let id = i64::from_be_bytes(rand::random()) >> 11 & ((1 << 53) - 1);
+        Session { id, user, issued: now, expires: now + SESSION_LIFE }
+    }
+
+    /// The same session, renewed, under this name.
+    #[must_use]
+    pub fn renewed(&self, name: Name, now: u64) -> Self {
+        let user = User { name, ..self.user.clone() };
+        Session { id: self.id, user, issued: now, expires: now + SESSION_LIFE }
+    }
+
+    /// Is it time to give out a new token?
+    pub fn is_due(&self, now: u64) -> bool {
+        now >= self.issued + RENEW_AFTER
+    }
+}
+
+/// What is in a token.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    aud: Audience,
+    sub: UserId,
+    name: Name,
+    kind: UserKind,
+    sid: i64,
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    path: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Audience {
+    #[serde(rename = "maru-session")]
+    Session,
+    #[serde(rename = "maru-ticket")]
+    Ticket,
+}
+
+/// Signs and reads tokens: with the first secret, and with any of them.
+pub struct Seal {
+    sign: EncodingKey,
+    read: Vec<DecodingKey>,
+    pepper: [u8; 32],
+    rules: Validation,
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seal")
+    }
+}
+
+impl Seal {
+    /// `secrets`: the present one, then those that are still accepted.
+    ///
+    /// # Panics
+    /// When there is none; the configuration sees to that.
+    pub fn new(secrets: &[Vec<u8>]) -> Self {
+        let key = |secret: &Vec<u8>| derive(secret, "token");
+        let first = secrets.first().expect("there is a secret");
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.leeway = 0;
+        rules.validate_aud = false; // `Audience` is what we expect, not what the caller says.
+        Seal {
+            sign: EncodingKey::from_secret(&key(first)),
+            read: secrets.iter().map(|secret| DecodingKey::from_secret(&key(secret))).collect(),
+            pepper: derive(first, "address"),
+            rules,
+        }
+    }
+
+    /// The token of a session.
+    pub fn session(&self, session: &Session) -> String {
+        self.write(session, Audience::Session, session.issued, session.expires, None)
+    }
+
+    /// The session of a token, if it is one of ours and not over.
+    pub fn read_session(&self, token: &str) -> Option<Session> {
+        self.read(token, Audience::Session).map(session_of)
+    }
+
+    /// A ticket that lets this session's person read `path`, and when it ends (seconds since 1970).
+    pub fn ticket(&self, session: &Session, path: &str, now: u64) -> (String, u64) {
+        let expires = (now + TICKET_LIFE).min(session.expires);
+        (self.write(session, Audience::Ticket, now, expires, Some(path.to_owned())), expires)
+    }
+
+    /// The session that a ticket for `path` stands for. It ends when the ticket does.
+    pub fn read_ticket(&self, ticket: &str, path: &str) -> Option<Session> {
+        self.read(ticket, Audience::Ticket).filter(|claims| claims.path.as_deref() == Some(path)).map(session_of)
+    }
+
+    /// An address in disguise: the same for the same address, and of no use without the secret.
+    pub fn disguise(&self, address: &[u8]) -> Uuid {
+        let mut hash = Sha256::new();
+        hash.update(self.pepper);
+        hash.update(address);
+        Uuid::from_slice(&hash.finalize()[..16]).expect("16 bytes are a UUID")
+    }
+
+    fn write(&self, session: &Session, aud: Audience, iat: u64, exp: u64, path: Option<String>) -> String {
+        let User { id, name, kind } = session.user.clone();
+        let claims = Claims { aud, sub: id, name, kind, sid: session.id, iat, exp, path };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign).expect("claims are plain data")
+    }
+
+    fn read(&self, token: &str, aud: Audience) -> Option<Claims> {
+        let claims = |key| jsonwebtoken::decode::<Claims>(token, key, &self.rules).ok().map(|data| data.claims);
+        self.read.iter().find_map(claims).filter(|claims| claims.aud == aud)
+    }
+}
+
+fn session_of(claims: Claims) -> Session {
+    let Claims { sub, name, kind, sid, iat, exp, .. } = claims;
+    Session { id: sid, user: User { id: sub, name, kind }, issued: iat, expires: exp }
+}
+
+/// A key of its own for each use, so that a token can never pass for something else.
+fn derive(secret: &[u8], purpose: &str) -> [u8; 32] {
+    let mut inner = Sha256::new();
+    inner.update(b"maru ");
+    inner.update(purpose);
+    inner.update([0]);
+    inner.update(secret);
+    // Hashed twice: SHA-256 of a secret prefix can be extended.
+    Sha256::digest(inner.finalize()).into()
+}
+
+/// Sessions that were signed out before they expired.
+#[derive(Debug, Default)]
+pub struct Revoked(RwLock<HashMap<i64, i64>>);
+
+impl Revoked {
+    /// As kept: session and expiry in seconds since 1970.
+    pub fn new(kept: Vec<(i64, i64)>) -> Self {
+        Revoked(RwLock::new(kept.into_iter().collect()))
+    }
+
+    /// Is this session over?
+    pub fn contains(&self, session: i64) -> bool {
+        self.0.read().expect("no panic while locked").contains_key(&session)
+    }
+
+    /// This session is over from now on. Forgets those that have expired by themselves.
+    pub fn insert(&self, session: i64, until: i64, now: u64) {
+        let mut revoked = self.0.write().expect("no panic while locked");
+        revoked.retain(|_, until| *until > now.cast_signed());
+        revoked.insert(session, until);
+    }
+}
+
+/// Seconds since 1970 (UTC).
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(secrets: &[&str]) -> Seal {
+        Seal::new(&secrets.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>())
+    }
+
+    fn ann() -> Session {
+        Session::guest("Ann".parse().unwrap(), now())
+    }
+
+    #[test]
+    fn a_session_is_read_back_as_written() {
+        let (seal, ann) = (seal(&["one"]), ann());
+        assert_eq!(seal.read_session(&seal.session(&ann)), Some(ann));
+    }
+
+    #[test]
+    fn both_secrets_are_accepted_while_they_rotate() {
+        let ann = ann();
+        let old = seal(&["old"]).session(&ann);
+        assert_eq!(seal(&["new", "old"]).read_session(&old), Some(ann));
+        assert_eq!(seal(&["new"]).read_session(&old), None);
+    }
+
+    #[test]
+    fn a_token_that_was_changed_is_none() {
+        let seal = seal(&["one"]);
+        let token = seal.session(&ann());
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            // The last character of base64 may have bits that say nothing.
+            if at + 1 < token.len() {
+                assert_eq!(seal.read_session(std::str::from_utf8(&changed).unwrap()), None, "at {at}");
+            }
+        }
+        // No algorithm, or another one.
+        let payload = token.split('.').nth(1).unwrap();
+        for header in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJIUzUxMiJ9"] {
+            assert_eq!(seal.read_session(&format!("{header}.{payload}.")), None);
+        }
+    }
+
+    #[test]
+    fn an_expired_session_is_none() {
+        let seal = seal(&["one"]);
+        let over = Session { issued: 1, expires: now() - 1, ..ann() };
+        assert_eq!(seal.read_session(&seal.session(&over)), None);
+    }
+
+    #[test]
+    fn a_ticket_is_good_for_its_path_alone_and_never_a_session() {
+        let (seal, ann) = (seal(&["one"]), ann());
+        let (ticket, expires) = seal.ticket(&ann, "/r/lobby", now());
+        assert_eq!(seal.read_ticket(&ticket, "/r/lobby").unwrap().user, ann.user);
+        assert!(expires <= now() + TICKET_LIFE);
+        assert_eq!(seal.read_ticket(&ticket, "/r/lobby2"), None);
+        assert_eq!(seal.read_session(&ticket), None);
+        assert_eq!(seal.read_ticket(&seal.session(&ann), "/r/lobby"), None);
+    }
+
+    #[test]
+    fn an_address_is_disguised_the_same_way_each_time() {
+        assert_eq!(seal(&["one"]).disguise(b"a"), seal(&["one"]).disguise(b"a"));
+        assert_ne!(seal(&["one"]).disguise(b"a"), seal(&["two"]).disguise(b"a"));
+    }
+}

@@ -1,0 +1,38 @@
+//! A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.
+//!
+//! **A room is a log; a reader is a cursor.** Speaking appends to the log; listening is reading from a cursor and
+//! waiting at the end; resuming, replay, repair and slow readers are all the same thing: a cursor that is not at
+//! the end yet.
+//!
+//! ```text
+//!         POST                                                 GET (stream)
+//!          │                                                      ▲
+//!        http ──► chat (who may, what it means) ──► log.append    │ bytes
+//!                                                     │           │
+//!                                    SQLite: number, keep, tell   │
+//!                                                     ▼           │
+//!                                                    hub ──► reading room
+//!                                          order, repair     sockets + cursors
+//! ```
+//!
+//! - [`event`]: what everything speaks of. Imports nothing of ours.
+//! - [`log`]: the ordered log; on one machine SQLite is the log.
+//! - [`hub`]: logs that have readers here: order, repair, the newest events in memory.
+//! - [`readers`]: the reading room: threads that own the sockets of streams that have caught up.
+//! - [`chat`]: what it means to be in a room: presence, limits, visits.
+//! - [`identity`]: sessions, tickets, the names of guests.
+//! - [`http`]: the front desk: requests in, answers and streams out.
+//! - [`server`]: start, accept, and the order of ending. [`config`], [`metrics`]: as they say.
+//!
+//! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
+
+pub mod chat;
+pub mod config;
+pub mod event;
+pub mod http;
+pub mod hub;
+pub mod identity;
+pub mod log;
+pub mod metrics;
+pub mod readers;
+pub mod server;

@@ -1,0 +1,244 @@
+//! The ordered log: it numbers, keeps and announces.
+//!
+//! A log gives every event of a room its place, exactly once and for good, and answers only when the event
+//! has reached the durability asked for. What it announces, it announces in order, per room, and only after
+//! that (P3). What it may not do: lose what it answered for, give a seq twice, or announce what it may yet
+//! lose.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::event::{Cursor, Draft, Epoch, Event, Frame, LogId, RoomId, Seq, Slug, User};
+
+mod sqlite;
+
+pub use sqlite::{SqliteLog, new_epoch};
+
+/// How long an idempotency key is remembered, in ms: 24 h.
+pub const KEY_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// By how much the seqs of a new epoch are moved on: more than any store could have lost, so that no seq is
+/// ever used twice.
+pub const EPOCH_STRIDE: u64 = 1 << 20;
+
+/// Which room, with the name that its events carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where it is kept.
+    pub id: RoomId,
+    /// What its events call it.
+    pub label: Arc<str>,
+}
+
+impl From<&Slug> for Room {
+    fn from(slug: &Slug) -> Self {
+        Room { id: slug.room(), label: slug.shared() }
+    }
+}
+
+/// Whose idempotency keys these are: a user, or, for people without a session, their address in disguise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Who(pub Uuid);
+
+/// Something to add to a room's log.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Where.
+    pub room: Room,
+    /// Who speaks.
+    pub user: User,
+    /// Whose keys.
+    pub who: Who,
+    /// What.
+    pub draft: Draft,
+}
+
+/// What became of an [`Append`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The event's own id.
+    pub id: Uuid,
+    /// Its place.
+    pub cursor: Cursor,
+    /// When it was taken, in ms since 1970.
+    pub ts: i64,
+    /// The key was known: this is the answer of the first time.
+    pub duplicate: bool,
+}
+
+/// Where a room's log begins and ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The present epoch.
+    pub epoch: Epoch,
+    /// The seq before the first of this epoch.
+    pub base: Seq,
+    /// The last seq given, or `base` when there is none in this epoch.
+    pub tip: Seq,
+    /// The oldest seq still kept; `tip + 1` when nothing is.
+    pub first: Seq,
+    /// Epochs that have ended, oldest first, each with the seqs given in it.
+    pub past: Vec<(Epoch, RangeInclusive<u64>)>,
+}
+
+impl Extent {
+    /// The end of the log.
+    pub fn tip(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.tip }
+    }
+
+    /// The place before the first event of the present epoch.
+    pub fn base(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.base }
+    }
+
+    /// The cursor of the place before `seq`, in the epoch that `seq` is of.
+    pub fn before(&self, seq: Seq) -> Cursor {
+        let past = self.past.iter().find(|(_, seqs)| seqs.contains(&seq.0));
+        Cursor { epoch: past.map_or(self.epoch, |(epoch, _)| *epoch), seq: seq.before() }
+    }
+}
+
+/// Which part of the log a history page shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The newest events.
+    Newest,
+    /// The newest events below this seq.
+    Before(Seq),
+    /// The oldest events above this seq.
+    After(Seq),
+}
+
+/// What a log tells: in order, per room.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// An event has its place.
+    Appended(LogId, Frame),
+    /// Retention took everything below this seq.
+    Trimmed(LogId, Seq),
+}
+
+/// Why a log did not do what it was asked.
+#[derive(Debug)]
+pub struct LogError {
+    /// What to do about it.
+    pub kind: LogErrorKind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What to do about a [`LogError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogErrorKind {
+    /// There is no such message (any more).
+    NotFound,
+    /// It is somebody else's message.
+    NotYours,
+    /// The idempotency key stands for another text.
+    KeyReused,
+    /// Too much is waiting already; nothing was accepted.
+    Overloaded,
+    /// The store does not answer or cannot write; nothing was accepted.
+    Unavailable,
+}
+
+impl From<LogErrorKind> for LogError {
+    fn from(kind: LogErrorKind) -> Self {
+        LogError { kind, source: None }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            LogErrorKind::NotFound => "no such message",
+            LogErrorKind::NotYours => "somebody else's message",
+            LogErrorKind::KeyReused => "idempotency key used for another text",
+            LogErrorKind::Overloaded => "too much is waiting",
+            LogErrorKind::Unavailable => "the store is unavailable",
+        })?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The logs of all rooms. A closed set of backends.
+#[derive(Clone, Debug)]
+pub enum Log {
+    /// One machine: SQLite is the log.
+    Sqlite(Arc<SqliteLog>),
+}
+
+impl Log {
+    /// Adds to a room's log; answers when it is stored.
+    pub async fn append(&self, append: Append) -> Result<Placed, LogError> {
+        match self {
+            Log::Sqlite(log) => log.append(append).await,
+        }
+    }
+
+    /// Where the room's log begins and ends. A room that nobody has spoken in is empty, not an error.
+    pub async fn extent(&self, room: RoomId) -> Result<Extent, LogError> {
+        match self {
+            Log::Sqlite(log) => log.extent(room).await,
+        }
+    }
+
+    /// Up to `limit` events above `after`, ascending, as written (deleted ones scrubbed).
+    pub async fn read(&self, room: &Room, after: Seq, limit: usize) -> Result<Vec<Event>, LogError> {
+        match self {
+            Log::Sqlite(log) => log.read(room.clone(), after, limit).await,
+        }
+    }
+
+    /// The newest `count` events, ascending, as written (deleted ones scrubbed).
+    pub async fn last(&self, room: &Room, count: usize) -> Result<Vec<Event>, LogError> {
+        match self {
+            Log::Sqlite(log) => log.last(room.clone(), count).await,
+        }
+    }
+
+    /// Up to `limit` events of a part, ascending, as listed: edited messages with their new text.
+    pub async fn page(&self, room: &Room, part: Part, limit: usize) -> Result<Vec<Event>, LogError> {
+        match self {
+            Log::Sqlite(log) => log.page(room.clone(), part, limit).await,
+        }
+    }
+
+    /// Takes a session's rights away for good, until `until` (seconds since 1970), when it would have expired.
+    pub async fn revoke(&self, session: i64, until: i64) -> Result<(), LogError> {
+        match self {
+            Log::Sqlite(log) => log.revoke(session, until).await,
+        }
+    }
+
+    /// Sessions revoked and not yet expired, with their expiry in seconds since 1970.
+    pub async fn revoked(&self) -> Result<Vec<(i64, i64)>, LogError> {
+        match self {
+            Log::Sqlite(log) => log.revoked().await,
+        }
+    }
+
+    /// Lets go of events from before `horizon` (ms since 1970), in small steps; true when there is more to do.
+    pub async fn trim(&self, horizon: i64) -> Result<bool, LogError> {
+        match self {
+            Log::Sqlite(log) => log.trim(horizon).await,
+        }
+    }
+
+    /// Writes what is queued and closes the store.
+    pub async fn close(&self) {
+        match self {
+            Log::Sqlite(log) => log.close().await,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is counted, as OpenMetrics text for Prometheus.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Mutex,
+    },
+};
+
+use hyper::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{chat::Chat, log::Placed, readers::Why};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// The counters of a pod.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    answers: Family<Answer, Counter>,
+    messages: Counter,
+    duplicates: Counter,
+    /// Heads that were refused before they became requests.
+    pub refused_heads: Counter,
+    /// Streams that were answered with a `bye`.
+    pub refused_streams: Counter,
+    /// Gaps that were announced.
+    pub gaps: Counter,
+    warned: AtomicBool,
+    scrape: Mutex<()>,
+}
+
+impl Metrics {
+    /// A request was answered.
+    pub fn answered(&self, method: &Method, status: StatusCode) {
+        let method = match method.as_str() {
+            "GET" => "GET",
+            "POST" => "POST",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            "HEAD" => "HEAD",
+            "OPTIONS" => "OPTIONS",
+            _ => "other",
+        };
+        self.answers.get_or_create(&Answer { method, status: status.as_u16() }).inc();
+    }
+
+    /// Somebody spoke.
+    pub fn spoke(&self, placed: &Placed) {
+        if placed.duplicate { &self.duplicates } else { &self.messages }.inc();
+    }
+
+    /// Says once, in the log, that a proxy on a private address is not believed.
+    pub fn warn_of_untrusted_proxy(&self, peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) {
+        let is_private = match peer {
+            IpAddr::V4(peer) => peer.is_private() || peer.is_loopback(),
+            IpAddr::V6(peer) => peer.is_unique_local() || peer.is_loopback(),
+        };
+        if is_private
+            && headers.contains_key("x-forwarded-for")
+            && !trusted.iter().any(|network| network.contains(&peer))
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %peer,
+                "a peer on a private address sends X-Forwarded-For and is not believed: everybody behind it counts as \
+                 one address. If it is your proxy, name it with --trusted-proxy"
+            );
+        }
+    }
+
+    /// Everything, as text.
+    pub fn text(&self, chat: &Chat) -> String {
+        // Gauges are read as they are asked for; one at a time is enough.
+        let _one = self.scrape.lock().expect("no panic while locked");
+        let mut registry = Registry::with_prefix("maru");
+        registry.register("http_answers", "Answers by method and status", self.answers.clone());
+        registry.register("messages", "Messages taken", self.messages.clone());
+        registry.register("duplicates", "Messages that were known already", self.duplicates.clone());
+        registry.register("refused_heads", "Heads that were refused before they became requests", self.refused_heads.clone());
+        registry.register("refused_streams", "Streams answered with a bye", self.refused_streams.clone());
+        registry.register("gaps", "Gaps announced", self.gaps.clone());
+
+        let stats = chat.reading().stats();
+        let (rooms, (feeds, tail_bytes, repairs)) = chat.figures();
+        let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+            let gauge = Gauge::<i64>::default();
+            gauge.set(value.cast_signed());
+            registry.register(name, help, gauge);
+        };
+        gauge(&mut registry, "streams", "Streams open", chat.doors().streams() as u64);
+        gauge(&mut registry, "rooms", "Rooms open", rooms as u64);
+        gauge(&mut registry, "feeds", "Logs with readers", feeds as u64);
+        gauge(&mut registry, "tail_bytes", "Newest events in memory, in bytes", tail_bytes as u64);
+        gauge(&mut registry, "readers", "Streams in the reading room", stats.readers.load(Ordering::Relaxed));
+        gauge(&mut registry, "rings", "Rings in the reading room", stats.rings.load(Ordering::Relaxed));
+        gauge(&mut registry, "ring_bytes", "Bytes in rings", stats.ring_bytes.load(Ordering::Relaxed));
+        let counter = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(value);
+            registry.register(name, help, counter);
+        };
+        counter(&mut registry, "repairs", "Holes read from the log", repairs);
+        counter(&mut registry, "deliveries", "Chunks delivered to readers", stats.deliveries.load(Ordering::Relaxed));
+        counter(&mut registry, "sends", "send(2) calls that took something", stats.sends.load(Ordering::Relaxed));
+        counter(&mut registry, "sent_bytes", "Bytes that they took", stats.bytes.load(Ordering::Relaxed));
+        counter(&mut registry, "short_writes", "send(2) calls that took less than given", stats.short_writes.load(Ordering::Relaxed));
+        counter(&mut registry, "sweeps", "Times a ring's readers were gone over", stats.sweeps.load(Ordering::Relaxed));
+        counter(&mut registry, "pings", "Pings sent", stats.pings.load(Ordering::Relaxed));
+        let ended = Family::<Reason, Counter>::default();
+        for (why, reason) in Why::ALL {
+            ended.get_or_create(&Reason { reason }).inc_by(stats.ended(why));
+        }
+        registry.register("ended", "Streams ended in the reading room, by reason", ended);
+
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing to a string does not fail");
+        text
+    }
+}

@@ -1,0 +1,49 @@
+/** Making elements. What people wrote goes through `text` or `append`, and so can only ever be text. */
+
+import { words } from "./words.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** `attributes`: `text`, `onclick`, and plain ones. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent = value;
+    else if (name === "onclick") element.addEventListener("click", value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export function makeSvg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * A page from its `<template>`, in the reader's language: `data-words` names the text of an element,
+ * `data-label` its `aria-label`, `data-hint` its placeholder.
+ */
+export function fromTemplate(id) {
+  const page = document.getElementById(id).content.cloneNode(true);
+  for (const element of page.querySelectorAll("[data-words]")) element.textContent = words(element.dataset.words);
+  for (const element of page.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", words(element.dataset.label));
+    if (element.tagName === "BUTTON") element.title = words(element.dataset.label);
+  }
+  for (const element of page.querySelectorAll("[data-hint]")) element.placeholder = words(element.dataset.hint);
+  return page;
+}
+
+/** A line to copy, with a button where the browser lets pages copy. */
+export function commandLine(line, ...before) {
+  const copy = make("button", { class: "quiet", type: "button", text: words("copy") });
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(line);
+    copy.textContent = words("copied");
+  });
+  return make("div", { class: "command" }, ...before, make("code", { text: decodeURI(line), tabindex: 0 }), navigator.clipboard ? copy : "");
+}

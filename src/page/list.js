@@ -1,0 +1,244 @@
+/**
+ * The rows of a timeline as elements. Drawing is put off to the next frame and touches only rows that
+ * changed; the reader's place on the screen stays where it is, whatever comes, goes or grows above it.
+ */
+
+import { avatar } from "./avatar.js";
+import { make, makeSvg } from "./dom.js";
+import { dayOf, timeOf, words } from "./words.js";
+
+/** Within this many pixels of the end one is reading along, and stays at the end. */
+const NEAR_END = 60;
+/** So long a second click on *delete* is a yes. */
+const SURE_MS = 5_000;
+
+const ICONS = {
+  edit: "M4 20h4L19 9l-4-4L4 16v4z",
+  delete: "M5 7h14M10 7V5h4v2M7 7l1 13h8l1-13",
+};
+
+export class MessageList {
+  #scroller;
+  #list;
+  #rows;
+  #handlers;
+  #drawn = new Map();
+  #frame = 0;
+  #atEnd = true;
+
+  /** @param {Element} scroller @param {() => object[]} rows  what to show, asked for once a frame */
+  constructor(scroller, rows, handlers) {
+    this.#scroller = scroller;
+    this.#list = scroller.querySelector(".messages");
+    this.#rows = rows;
+    this.#handlers = handlers;
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("keydown", (event) => this.#walk(event));
+    this.#list.addEventListener("click", (event) => this.#pick(event));
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(scroller);
+  }
+
+  get isAtEnd() {
+    return this.#atEnd;
+  }
+
+  /** Pixels above what is seen, and below. */
+  get above() {
+    return this.#scroller.scrollTop;
+  }
+
+  get below() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  draw() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#update();
+    });
+  }
+
+  goToEnd() {
+    this.#atEnd = true;
+    this.draw();
+  }
+
+  #update() {
+    const anchor = this.#atEnd ? null : this.#anchor();
+    const rows = this.#rows();
+    const keys = new Set(rows.map((row) => row.key));
+    for (const [key, { element }] of this.#drawn) {
+      if (keys.has(key)) continue;
+      element.remove();
+      this.#drawn.delete(key);
+    }
+    let next = this.#list.firstElementChild;
+    for (const row of rows) {
+      const element = this.#element(row);
+      if (element === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(element, next);
+    }
+    if (this.#atEnd) this.#toEnd();
+    else if (anchor?.element.isConnected) this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    this.#handlers.onscroll();
+  }
+
+  /** The row's element, drawn again in its place when it looks different. */
+  #element(row) {
+    const drawn = this.#drawn.get(row.key);
+    if (drawn?.look === row.look) return drawn.element;
+    const element = drawn?.element ?? make("li", { tabindex: -1 });
+    const focused = element.contains(document.activeElement);
+    DRAW[row.kind](element, row, this.#handlers);
+    if (focused) element.focus({ preventScroll: true });
+    this.#drawn.set(row.key, { element, look: row.look });
+    return element;
+  }
+
+  /** The first row in sight, and where it is. */
+  #anchor() {
+    const { top } = this.#scroller.getBoundingClientRect();
+    for (const element of this.#list.children) {
+      const box = element.getBoundingClientRect();
+      if (box.bottom > top && element.dataset.steady) return { element, top: box.top };
+    }
+    return null;
+  }
+
+  #toEnd() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  #scrolled() {
+    this.#atEnd = this.below < NEAR_END;
+    this.#handlers.onscroll();
+  }
+
+  /** Up and down walk from message to message; what can be done with one is then a Tab away. */
+  #walk(event) {
+    const step = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" }[event.key];
+    const row = event.target.closest("li");
+    if (!step || (!row && event.key === "ArrowDown")) return;
+    let next = row ? row[step] : this.#list.lastElementChild;
+    while (next && !next.classList.contains("message")) next = next[step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  /** Fingers have no hover: a tap on a message of mine shows what can be done with it. */
+  #pick(event) {
+    const row = event.target.closest(".message.mine");
+    for (const picked of this.#list.querySelectorAll(".picked")) {
+      if (picked !== row) picked.classList.remove("picked");
+    }
+    if (row && !event.target.closest("button") && getSelection().isCollapsed) row.classList.toggle("picked");
+  }
+}
+
+const DRAW = {
+  message: drawMessage,
+  echo: drawMessage,
+
+  day(element, { ts }) {
+    element.className = "day";
+    element.replaceChildren(make("span", { text: dayOf(ts) }));
+  },
+
+  notice(element, { entry }) {
+    element.className = "notice";
+    element.dataset.steady = "1";
+    element.replaceChildren(make("span", { text: entry.texts.join(" · "), dir: "auto" }));
+  },
+
+  gap(element, { entry }, { onload, ondismiss }) {
+    element.className = "gap";
+    element.replaceChildren(make("span", { text: words({ open: "gap", loading: "loading", lost: "gapLost" }[entry.status]) }));
+    if (entry.status === "open") element.append(button("load", () => onload(entry)));
+    if (entry.status !== "loading") element.append(button("dismiss", () => ondismiss(entry)));
+  },
+
+  top(element, { status, room }, { onagain }) {
+    element.className = `top ${status}`;
+    const text = { failed: "notLoaded", beginning: "beginning" }[status] ?? "loading";
+    element.replaceChildren(make("span", { text: words(text, { room }), dir: "auto" }));
+    if (status === "failed") element.append(button("again", onagain));
+  },
+
+  empty(element, { content }) {
+    element.className = "empty";
+    element.replaceChildren(...content());
+  },
+};
+
+function drawMessage(element, row, handlers) {
+  const { entry, mine, first } = row;
+  element.className = element.classList.contains("picked") ? "message picked" : "message";
+  element.classList.toggle("mine", mine);
+  element.classList.toggle("first", first);
+  element.dataset.steady = "1";
+  if (entry.seq) element.dataset.seq = entry.seq;
+  if (entry.kind === "echo") element.dataset.status = entry.status;
+  else delete element.dataset.status;
+  element.replaceChildren(...head(entry, mine, first), body(entry, mine, handlers), ...foot(entry, handlers));
+}
+
+function head(entry, mine, first) {
+  if (!first) return [];
+  const time = make("time", { datetime: new Date(entry.ts).toISOString(), text: timeOf(entry.ts) });
+  const name = make("span", { class: mine ? "name unseen" : "name", text: entry.user.name, dir: "auto" });
+  const line = make("div", { class: "head" }, name, time);
+  return mine ? [line] : [avatar(entry.user.id), line];
+}
+
+function body(entry, mine, handlers) {
+  const bubble = make("div", { class: "bubble" });
+  if (entry.deleted) {
+    bubble.classList.add("deleted");
+    bubble.textContent = words("deleted");
+    return make("div", { class: "body" }, bubble);
+  }
+  bubble.append(make("span", { class: "text", text: entry.text, dir: "auto" }));
+  if (entry.edited) bubble.append(" ", make("span", { class: "edited", text: words("edited") }));
+  if (!mine || entry.kind === "echo") return make("div", { class: "body" }, bubble);
+  return make("div", { class: "body" }, bubble, tools(entry, handlers));
+}
+
+/** Deleting asks once more, in its own place. */
+function tools(entry, { onedit, ondelete }) {
+  const remove = tool("delete", () => {
+    if (remove.className === "sure") return ondelete(entry);
+    show(remove, "reallyDelete", "sure");
+    setTimeout(() => show(remove, "delete", "", icon("delete")), SURE_MS);
+  });
+  return make("div", { class: "tools" }, tool("edit", () => onedit(entry)), remove);
+}
+
+function tool(name, onclick) {
+  return show(make("button", { type: "button", onclick }), name, "", icon(name));
+}
+
+function show(button, name, className, content = words(name)) {
+  button.title = button.ariaLabel = words(name);
+  button.className = className;
+  button.replaceChildren(content);
+  return button;
+}
+
+function icon(name) {
+  return makeSvg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", focusable: "false" }, makeSvg("path", { d: ICONS[name] }));
+}
+
+/** How a message of mine that is not in the log yet is getting on; most are in before there is a need to say. */
+function foot(entry, { onretry, ondiscard }) {
+  if (entry.kind !== "echo") return [];
+  if (entry.status === "waiting") return [make("div", { class: "foot", text: words("unsent") })];
+  if (entry.status !== "failed") return [];
+  const why = make("span", { text: words("failed", { why: entry.why }) });
+  return [make("div", { class: "foot" }, why, button("retry", () => onretry(entry)), button("discard", () => ondiscard(entry)))];
+}
+
+function button(word, onclick) {
+  return make("button", { class: "quiet", type: "button", text: words(word), onclick });
+}

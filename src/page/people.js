@@ -1,0 +1,149 @@
+/** Who is here, and changing one's own name. */
+
+import { avatar } from "./avatar.js";
+import { make } from "./dom.js";
+import { words } from "./words.js";
+
+/** Faces shown; the rest of a crowd is a number. */
+const FACES = 100;
+/** From here on there is room for the list beside the conversation; below, it lies over it. */
+const WIDE = "(min-width: 56rem)";
+/** Digests name only some of a crowd; the full list is asked for again, at most this often. */
+const REFRESH_MS = 5_000;
+
+export class People {
+  #panel;
+  #button;
+  #form;
+  #handlers;
+  #me = null;
+  #here = new Map();
+  #online = 0;
+  #refreshing = null;
+  #wide = matchMedia(WIDE);
+
+  constructor(root, handlers) {
+    this.#panel = root.querySelector(".people");
+    this.#button = root.querySelector(".here");
+    this.#form = root.querySelector(".rename");
+    this.#handlers = handlers;
+    this.#button.addEventListener("click", () => this.#toggle(this.#button.getAttribute("aria-expanded") !== "true"));
+    this.#panel.querySelector(".close").addEventListener("click", () => this.#toggle(false));
+    this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape());
+    root.querySelector(".talk").addEventListener("click", () => this.#wide.matches || this.#show(false));
+    this.#wide.addEventListener("change", () => this.#show(this.#wide.matches));
+    this.#show(this.#wide.matches);
+    this.#form.querySelector(".cancel").addEventListener("click", () => this.#stopRenaming());
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#rename();
+    });
+    this.#draw();
+  }
+
+  /** A stream has begun: who I am, and how many are here. */
+  greet(me, online) {
+    this.#me = me;
+    this.#online = online;
+    this.#draw();
+    this.#refresh();
+  }
+
+  change({ joined = [], left = [], online }) {
+    for (const user of joined) this.#here.set(user.id, user);
+    for (const user of left) this.#here.delete(user.id);
+    this.#online = online;
+    this.#draw();
+    if (this.#here.size !== online) this.#refreshing ??= setTimeout(() => this.#refresh(), REFRESH_MS);
+  }
+
+  /** People may have another name since they came in; their words carry it. */
+  heard(user) {
+    const known = this.#here.get(user.id);
+    if (!known || known.name === user.name) return;
+    this.#here.set(user.id, user);
+    this.#draw();
+  }
+
+  setMe(me) {
+    this.#me = me;
+    if (this.#here.has(me.id)) this.#here.set(me.id, me);
+    this.#draw();
+  }
+
+  async #refresh() {
+    clearTimeout(this.#refreshing);
+    this.#refreshing = null;
+    try {
+      const { members, online } = await this.#handlers.onlist();
+      this.#here = new Map(members.map((user) => [user.id, user]));
+      this.#online = online;
+      this.#draw();
+    } catch {
+      // The stream says how many are here, and the next presence event asks again.
+    }
+  }
+
+  #draw() {
+    const me = this.#me;
+    const others = [...this.#here.values()].filter((user) => user.id !== me?.id);
+    others.sort((a, b) => a.name.localeCompare(b.name));
+    const shown = me ? [me, ...others.slice(0, FACES)] : [];
+    const faces = shown.map((user) => this.#face(user, user === me));
+    this.#panel.querySelector(".faces").replaceChildren(...faces);
+    const unseen = Math.max(0, this.#online - shown.length);
+    this.#panel.querySelector(".others").textContent = unseen && shown.length ? words("more", { n: unseen }) : "";
+    this.#button.hidden = this.#online === 0;
+    this.#button.textContent = words("here", { n: Math.max(this.#online, 1) });
+  }
+
+  #face(user, isMe) {
+    const name = make("span", { class: "who", text: user.name, dir: "auto" });
+    if (!isMe) return make("li", {}, avatar(user.id), name);
+    const button = make("button", {
+      class: "quiet", type: "button", text: words("rename"), onclick: () => this.#startRenaming(),
+    });
+    return make("li", { class: "me" }, avatar(user.id), make("div", {}, name, make("span", { class: "you", text: words("you") }), button));
+  }
+
+  #show(open) {
+    this.#button.setAttribute("aria-expanded", open);
+    this.#panel.classList.toggle("open", open);
+  }
+
+  #toggle(open) {
+    this.#show(open);
+    if (!open) this.#button.focus();
+    else if (!this.#wide.matches) this.#panel.querySelector(".close").focus();
+  }
+
+  #escape() {
+    if (!this.#form.hidden) this.#stopRenaming();
+    else if (!this.#wide.matches) this.#toggle(false);
+  }
+
+  #startRenaming() {
+    const input = this.#form.querySelector("input");
+    this.#form.hidden = false;
+    this.#form.querySelector(".error").textContent = "";
+    input.value = this.#me.name;
+    input.focus();
+    input.select();
+  }
+
+  #stopRenaming() {
+    if (this.#form.hidden) return;
+    this.#form.hidden = true;
+    this.#panel.querySelector(".me button")?.focus();
+  }
+
+  async #rename() {
+    const name = this.#form.querySelector("input").value.trim();
+    try {
+      if (name !== this.#me.name) await this.#handlers.onrename(name);
+      this.#stopRenaming();
+    } catch (error) {
+      this.#form.querySelector(".error").textContent = error.message;
+    }
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * The part of a room's log that a page shows, as rows. No DOM and no clock: values in, values out.
+ *
+ * Entries are in the order of `seq`; quiet `notice`s (who came and went) and `gap`s take the `seq` of the
+ * message before them. My own messages that are not in the log yet are echoes: they stand below everything
+ * else, in the order in which I sent them, and become messages when the log has them.
+ */
+
+/** Messages of one person within this time stand together. */
+const GROUP_MS = 5 * 60_000;
+/** Edits and deletions are remembered for messages that are not here yet. */
+const AMENDMENTS_KEPT = 1_000;
+/** A notice says at most this many things; the rest can be seen from who is here. */
+const NOTICE_TEXTS = 3;
+
+export class Timeline {
+  #entries = [];
+  #echoes = [];
+  #messages = new Map();
+  #amendments = new Map();
+  #me = { id: "", name: "" };
+  #keys = 0;
+
+  get size() {
+    return this.#entries.length;
+  }
+
+  get hasMessages() {
+    return this.#messages.size > 0 || this.#echoes.length > 0;
+  }
+
+  /** The oldest and newest message shown, or undefined. */
+  get oldest() {
+    return this.#entries.find((entry) => entry.kind === "message");
+  }
+
+  get newest() {
+    return this.#entries.findLast((entry) => entry.kind === "message");
+  }
+
+  /** Whose messages are my own. */
+  set me(user) {
+    this.#me = user;
+    for (const echo of this.#echoes) echo.user = user;
+  }
+
+  echo(clientId) {
+    return this.#echoes.find((echo) => echo.clientId === clientId);
+  }
+
+  /** My newest message that is still there, or undefined. */
+  get myNewest() {
+    return this.#entries.findLast((entry) => entry.kind === "message" && entry.user.id === this.#me.id && !entry.deleted);
+  }
+
+  /** Take events, live, replayed or from history, in any order and any number of times. */
+  put(...events) {
+    for (const event of events) this.#put(event);
+  }
+
+  #put(event) {
+    if (event.type === "edit" || event.type === "delete") return this.#amend(event);
+    if (event.type !== "message") return;
+    const known = this.#messages.get(event.seq);
+    if (known?.id === event.id) return this.#refresh(known, event);
+    if (known) this.#forget(known);
+
+    const echo = event.user.id === this.#me.id ? this.echo(event.client_id) : undefined;
+    if (echo) this.dropEcho(echo.clientId);
+    const entry = {
+      kind: "message",
+      key: echo?.key ?? ++this.#keys,
+      version: 0,
+      seq: event.seq,
+      epoch: event.epoch,
+      id: event.id,
+      user: event.user,
+      ts: event.ts,
+      day: dayOf(event.ts),
+      text: event.text,
+      edited: event.edited ?? 0,
+      deleted: event.status === "deleted",
+      amendedBy: 0,
+    };
+    this.#insert(entry);
+    this.#messages.set(entry.seq, entry);
+    const amendment = this.#amendments.get(entry.seq);
+    if (amendment) applyTo(entry, amendment);
+  }
+
+  /** My own words, before the log has them. `status`: sending, waiting, sent or failed. */
+  putEcho({ clientId, text, ts, status }) {
+    const user = this.#me;
+    this.#echoes.push({ kind: "echo", key: ++this.#keys, version: 0, clientId, user, text, ts, status, why: "" });
+  }
+
+  setEcho(clientId, status, why = "") {
+    const echo = this.echo(clientId);
+    if (!echo) return;
+    Object.assign(echo, { status, why });
+    echo.version++;
+  }
+
+  dropEcho(clientId) {
+    this.#echoes = this.#echoes.filter((echo) => echo.clientId !== clientId);
+  }
+
+  /** Someone came or went. Notices in a row are one row. */
+  putNotice(text, ts) {
+    const last = this.#entries.at(-1);
+    if (last?.kind === "notice") {
+      last.texts = [...last.texts, text].slice(-NOTICE_TEXTS);
+      last.version++;
+      return;
+    }
+    const seq = last?.seq ?? 0;
+    this.#entries.push({ kind: "notice", key: ++this.#keys, version: 0, seq, texts: [text], ts });
+  }
+
+  /** Events are missing behind `after` (a seq), up to and with the cursor `to`. */
+  putGap(after, to) {
+    this.#insert({ kind: "gap", key: ++this.#keys, version: 0, seq: after, to, status: "open" });
+  }
+
+  setGap(gap, changes) {
+    Object.assign(gap, changes);
+    gap.version++;
+  }
+
+  dropGap(gap) {
+    this.#forget(gap);
+  }
+
+  /** Everything but echoes away: the log that was shown is not the server's any more. */
+  clear() {
+    this.#entries = [];
+    this.#messages.clear();
+    this.#amendments.clear();
+  }
+
+  /** Keep at most so many entries at one end. @returns {boolean} whether any went */
+  keepNewest(most) {
+    return this.#cut(0, this.#entries.length - most);
+  }
+
+  keepOldest(most) {
+    return this.#cut(most, this.#entries.length - most);
+  }
+
+  /** From top to bottom. A row's `key` stays; its `look` changes when it has to be drawn again. */
+  rows() {
+    const rows = [];
+    let before = null;
+    let day = "";
+    for (const entry of [...this.#entries, ...this.#echoes]) {
+      // Only the log's own times make days: they never go back.
+      if (entry.day && entry.day !== day) {
+        day = entry.day;
+        rows.push({ kind: "day", key: `d${day}`, look: "", ts: entry.ts });
+        before = null;
+      }
+      const row = { kind: entry.kind, key: entry.key, entry, look: `${entry.version}` };
+      if (entry.user) {
+        row.mine = entry.kind === "echo" || entry.user.id === this.#me.id;
+        row.first = !belongTogether(before, entry);
+        row.look += `${row.first}${row.mine}${entry.kind}`;
+      }
+      rows.push(row);
+      before = entry;
+    }
+    return rows;
+  }
+
+  #amend(event) {
+    const known = this.#amendments.get(event.target);
+    if (known && known.seq > event.seq) return;
+    this.#amendments.delete(event.target);
+    this.#amendments.set(event.target, event);
+    if (this.#amendments.size > AMENDMENTS_KEPT) this.#amendments.delete(this.#amendments.keys().next().value);
+    const entry = this.#messages.get(event.target);
+    if (entry) applyTo(entry, event);
+  }
+
+  /** History knows a message with its edits, the stream as it was written: the one that is further on wins. */
+  #refresh(entry, event) {
+    if (event.status === "deleted") applyTo(entry, { type: "delete", seq: Infinity });
+    else if ((event.edited ?? 0) > entry.edited) {
+      Object.assign(entry, { text: event.text, edited: event.edited });
+      entry.version++;
+    }
+  }
+
+  #insert(entry) {
+    let at = this.#entries.length;
+    while (at > 0 && this.#entries[at - 1].seq > entry.seq) at--;
+    this.#entries.splice(at, 0, entry);
+  }
+
+  #forget(entry) {
+    this.#entries.splice(this.#entries.indexOf(entry), 1);
+    if (entry.kind === "message") this.#messages.delete(entry.seq);
+  }
+
+  #cut(from, count) {
+    if (count <= 0) return false;
+    for (const entry of this.#entries.splice(from, count)) {
+      if (entry.kind === "message") this.#messages.delete(entry.seq);
+    }
+    return true;
+  }
+}
+
+function applyTo(entry, amendment) {
+  if (entry.deleted || amendment.seq <= entry.amendedBy) return;
+  entry.amendedBy = amendment.seq;
+  entry.version++;
+  if (amendment.type === "delete") Object.assign(entry, { deleted: true, text: "" });
+  // An edit of a message deleted later is replayed without its text; the deletion follows.
+  else if (amendment.status !== "deleted") Object.assign(entry, { text: amendment.text, edited: amendment.ts });
+}
+
+function belongTogether(before, entry) {
+  if (!before?.user) return false;
+  const { user } = before;
+  return user.id === entry.user.id && user.name === entry.user.name && entry.ts - before.ts < GROUP_MS;
+}
+
+/** The reader's own calendar day, as a key. */
+function dayOf(ts) {
+  const date = new Date(ts);
+  return `${date.getFullYear()}-${date.getMonth() + 1}-${date.getDate()}`;
+}

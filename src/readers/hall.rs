@@ -1,0 +1,423 @@
+//! One reader thread without its system calls: seats, rings, and what happens to them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Farewell, NewReader, Occupant, Rules, Source, Stats, Why, members::Members, private::Private, ring::Ring,
+    rounds::Rounds, slab::Slab, stats::Tally,
+};
+use crate::event::{EventKind, Frame, LogId, Seq};
+
+/// What came of handing bytes to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It took so many of them. Fewer than given: there will be an edge when there is room again.
+    Took(usize),
+    /// It took none. There will be an edge when there is room again.
+    Blocked,
+    /// Nobody is at the other end any more.
+    Gone,
+}
+
+/// How to leave a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// What it holds may still be sent.
+    Gently,
+    /// What it holds is thrown away.
+    Hard,
+}
+
+/// The sockets' side of a hall: the kernel, or a test's idea of it. An *edge* is a call of [`Hall::writable`] or
+/// [`Hall::gone`].
+pub trait Wire {
+    /// One connection.
+    type Socket;
+    /// From now on edges of this socket are told with `key`. False when it cannot be watched.
+    fn watch(&mut self, socket: &Self::Socket, key: u32) -> bool;
+    /// Hands it what it takes without waiting.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Sent;
+    /// Nothing more will be sent.
+    fn finish(&mut self, socket: &Self::Socket);
+    /// No more edges, no more socket.
+    fn close(&mut self, socket: Self::Socket, how: Close);
+}
+
+/// A seat: the whole of what a reader costs.
+pub(super) struct Seat<K, O> {
+    pub(super) socket: K,
+    /// Key of its room; [`NOWHERE`] once it is ended.
+    pub(super) room: u32,
+    /// Where it stands in the room's [`Members`].
+    pub(super) place: u32,
+    /// The tick of the last byte taken, or at which it got into its state.
+    pub(super) since: u32,
+    /// Offset in the ring of the first byte not yet sent.
+    pub(super) cursor: u64,
+    pub(super) private: Option<Box<Private>>,
+    /// `None` once it is ended.
+    pub(super) occupant: Option<O>,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Takes what there is.
+    Open,
+    /// Is owed something and waits for the edge.
+    Blocked,
+    /// Ended; waits for the edge to send its last bytes.
+    Ending,
+    /// Ended and told everything; waits until the other side closes too.
+    Lingering,
+}
+
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+// A seat with an occupant of 40 bytes; more would be felt at a million readers.
+const _: () = assert!(size_of::<Seat<std::os::fd::OwnedFd, [u64; 5]>>() <= 96);
+
+/// A log that somebody here reads.
+pub(super) struct Room<S> {
+    pub(super) source: Arc<S>,
+    pub(super) ring: Ring,
+    pub(super) members: Members,
+    /// The ring's head when the sweep under way began, if one is.
+    pub(super) sweep: Option<u64>,
+    /// It is in the queue of sweeps or waits for the end of its pause.
+    pub(super) queued: bool,
+    /// It is in the list of rings that have memory.
+    pub(super) warm: bool,
+    /// Tick of the last post.
+    pub(super) posted: u32,
+    /// When the last sweep began, and since when there was no break between sweeps; ms since the room opened.
+    pub(super) began: u64,
+    pub(super) hot: Option<u64>,
+}
+
+/// A reader thread's readers and rings, and all that is done with them, as a state machine: events, asides,
+/// orders, edges and the clock go in; calls of the [`Wire`] come out.
+pub struct Hall<S: Source, O: Occupant, W: Wire> {
+    pub(super) thread: usize,
+    pub(super) rules: Rules,
+    pub(super) wire: W,
+    pub(super) bye: Farewell,
+    stats: Arc<Stats>,
+    pub(super) tally: Tally,
+    pub(super) seats: Slab<Seat<W::Socket, O>>,
+    pub(super) rooms: Slab<Room<S>>,
+    by_log: HashMap<LogId, u32>,
+    /// Rooms with bytes to give out, in the order of their turns.
+    pub(super) sweeps: VecDeque<u32>,
+    /// Rooms with bytes to give out later: from when on, in ms since the room opened.
+    pub(super) pauses: Vec<(u64, u32)>,
+    /// Rooms whose rings have memory.
+    pub(super) warm: Vec<u32>,
+    pub(super) rounds: Rounds,
+    pub(super) scratch: Vec<u8>,
+    /// Occupants who have left since [`departed`](Self::departed) was asked.
+    departed: usize,
+}
+
+impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
+    /// An empty hall, at time 0, for the reader thread of this number.
+    pub fn new(thread: usize, rules: Rules, bye: Farewell, stats: Arc<Stats>, wire: W) -> Self {
+        Hall {
+            thread,
+            wire,
+            bye,
+            stats,
+            tally: Tally::default(),
+            seats: Slab::new(),
+            rooms: Slab::new(),
+            by_log: HashMap::new(),
+            sweeps: VecDeque::new(),
+            pauses: Vec::new(),
+            warm: Vec::new(),
+            rounds: Rounds::new(&rules),
+            rules,
+            scratch: Vec::new(),
+            departed: 0,
+        }
+    }
+
+    /// The wire that it was given.
+    pub fn wire(&mut self) -> &mut W {
+        &mut self.wire
+    }
+
+    /// Seats taken, those of ended streams with bytes in flight included.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Is nobody here?
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Occupants who have left since this was last asked.
+    pub fn departed(&mut self) -> usize {
+        std::mem::take(&mut self.departed)
+    }
+
+    /// Brings [`Stats`] up to date.
+    pub fn count(&mut self) {
+        self.tally.hand_in(&self.stats);
+    }
+
+    /// The hub posted an event. It goes out with the next sweep.
+    pub fn event(&mut self, log: LogId, frame: Frame) {
+        if let Some(&room) = self.by_log.get(&log) {
+            self.append(room, frame);
+        }
+    }
+
+    /// The hub posted a block that is not in the log. It goes out with the next sweep.
+    pub fn aside(&mut self, log: LogId, block: &[u8]) {
+        if let Some(&key) = self.by_log.get(&log) {
+            self.put(key, |ring| ring.push_aside(block));
+        }
+    }
+
+    /// Seats a reader and gives it what there is.
+    pub fn seat(&mut self, new: NewReader<S, O, W::Socket>) {
+        let NewReader { socket, source, after, live, occupant } = new;
+        let joined = self.join(&source, after);
+        let seat = Seat {
+            socket,
+            room: NOWHERE,
+            place: 0,
+            since: self.rounds.now,
+            cursor: 0,
+            private: None,
+            occupant: Some(occupant),
+            state: State::Open,
+        };
+        let key = self.seats.insert(seat);
+        self.tally.readers += 1;
+        let seat = self.seats.get_mut(key).expect("it sat down just now");
+        if let Some((room_key, backlog)) = joined {
+            let room = self.rooms.get_mut(room_key).expect("it was joined just now");
+            seat.room = room_key;
+            seat.place = room.members.add(key);
+            seat.cursor = room.ring.head();
+            seat.private = Some(Box::new(Private::backlog(backlog, live)));
+        }
+        if !self.wire.watch(&seat.socket, key) {
+            self.leave(key, Why::Left, Close::Gently);
+        } else if let Some(window) = self.rounds.over() {
+            self.end(key, Why::Draining(window), None);
+        } else if joined_nowhere(seat) {
+            self.end(key, Why::Lost, None);
+        } else {
+            self.resume(key);
+        }
+    }
+
+    /// The room of a log, brought to `after` at least, and what its ring lacks of what comes after that.
+    fn join(&mut self, source: &Arc<S>, after: Seq) -> Option<(u32, Vec<Frame>)> {
+        let log = source.log();
+        let Some(&key) = self.by_log.get(&log) else {
+            let (backlog, newest) = source.join(self.thread, after, None)?;
+            let room = Room {
+                source: Arc::clone(source),
+                ring: Ring::new(newest),
+                members: Members::default(),
+                sweep: None,
+                queued: false,
+                warm: false,
+                posted: self.rounds.now,
+                began: 0,
+                hot: None,
+            };
+            let key = self.rooms.insert(room);
+            self.by_log.insert(log, key);
+            self.tally.rings += 1;
+            return Some((key, backlog));
+        };
+        let newest = self.rooms.get(key)?.ring.newest();
+        if after > newest {
+            // The front desk has read what is still in our mailbox. Posts that the ring has by then are dropped.
+            let (frames, _) = source.join(self.thread, newest, None)?;
+            for frame in frames {
+                self.append(key, frame);
+            }
+        }
+        let newest = self.rooms.get(key)?.ring.newest();
+        if after == newest {
+            return Some((key, Vec::new()));
+        }
+        let (backlog, _) = source.join(self.thread, after, Some(newest))?;
+        Some((key, backlog))
+    }
+
+    fn append(&mut self, key: u32, frame: Frame) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if frame.cursor.seq <= room.ring.newest() {
+            return;
+        }
+        if let (EventKind::Delete, Some(message)) = (frame.kind, frame.target) {
+            self.scrub(key, message);
+        }
+        self.put(key, |ring| ring.push(frame));
+    }
+
+    fn put(&mut self, key: u32, put: impl FnOnce(&mut Ring)) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let before = room.ring.head();
+        put(&mut room.ring);
+        room.posted = self.rounds.now;
+        self.tally.appended += 1;
+        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_add(room.ring.head() - before);
+        if !room.warm {
+            room.warm = true;
+            self.warm.push(key);
+        }
+        if !room.queued {
+            room.queued = true;
+            self.sweeps.push_back(key);
+        }
+        if room.ring.len() > 2 * self.rules.behind {
+            // More than a slow reader may cost has come at once: give it out before more comes.
+            self.sweeps.retain(|&queued| queued != key);
+            self.pauses.retain(|&(_, paused)| paused != key);
+            self.sweep(key, usize::MAX);
+        }
+    }
+
+    /// Takes a deleted text out of everything that is kept here.
+    fn scrub(&mut self, key: u32, message: Seq) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let (seats, members) = (&mut self.seats, &room.members);
+        let before = room.ring.len() as u64;
+        room.ring.scrub(message, |scrubbed| {
+            if let Some(swept_to) = &mut room.sweep {
+                *swept_to = scrubbed.carry(*swept_to).0;
+            }
+            for &member in members.all() {
+                let seat = seats.get_mut(member).expect("members have seats");
+                let (cursor, rest) = scrubbed.carry(seat.cursor);
+                seat.cursor = cursor;
+                if let Some(rest) = rest {
+                    seat.private = Some(Box::new(Private::begun(rest)));
+                }
+            }
+        });
+        let grown = (room.ring.len() as u64).wrapping_sub(before);
+        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_add(grown);
+        for &member in members.all() {
+            if let Some(private) = &mut seats.get_mut(member).expect("members have seats").private {
+                private.scrub(message);
+            }
+        }
+    }
+
+    /// Ends everybody who is meant, with this block as their last.
+    pub fn end_all(&mut self, select: &O::Select, bye: &Bytes) {
+        for key in 0..self.seats.bound() {
+            let occupant = self.seats.get(key).and_then(|seat| seat.occupant.as_ref());
+            if occupant.is_some_and(|occupant| occupant.is_meant(select)) {
+                self.end(key, Why::Told, Some(bye.clone()));
+            }
+        }
+    }
+
+    /// Ends everybody, and whoever comes later, spread at random over `window` from now on.
+    pub fn drain(&mut self, window: Duration) {
+        self.rounds.drain(window);
+    }
+
+    /// Ends everybody, and whoever comes later, now.
+    pub fn close(&mut self) {
+        self.drain(Duration::ZERO);
+        for key in 0..self.seats.bound() {
+            self.end(key, Why::Draining(Duration::ZERO), None);
+        }
+    }
+
+    /// There is room in this socket again.
+    pub fn writable(&mut self, key: u32) {
+        match self.seats.get(key).map(|seat| seat.state) {
+            Some(State::Blocked) => self.resume(key),
+            Some(State::Ending) => self.send_last(key),
+            Some(State::Open | State::Lingering) | None => {}
+        }
+    }
+
+    /// The other side has closed, in half at least, or broken off.
+    pub fn gone(&mut self, key: u32) {
+        self.leave(key, Why::Left, Close::Gently);
+    }
+
+    /// Ends a stream at the next chunk boundary: `bye`, the end of the body, and its occupant is gone.
+    pub(super) fn end(&mut self, key: u32, why: Why, bye: Option<Bytes>) {
+        let Some(seat) = self.seats.get(key).filter(|seat| seat.occupant.is_some()) else { return };
+        let bye = bye.unwrap_or_else(|| (self.bye)(why));
+        let last = match (&seat.private, self.rooms.get(seat.room)) {
+            (Some(private), _) => Private::last(private.rest(), &bye),
+            (None, Some(room)) => Private::last(room.ring.rest_of_chunk(seat.cursor), &bye),
+            (None, None) => Private::last(&[], &bye),
+        };
+        self.depart(key, why);
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        seat.private = Some(Box::new(last));
+        seat.state = State::Ending;
+        seat.since = self.rounds.now;
+        self.send_last(key);
+    }
+
+    /// Closes a stream where it is.
+    pub(super) fn leave(&mut self, key: u32, why: Why, how: Close) {
+        self.depart(key, why);
+        if let Some(seat) = self.seats.remove(key) {
+            self.tally.readers = self.tally.readers.wrapping_sub(1);
+            self.wire.close(seat.socket, how);
+        }
+    }
+
+    /// Takes a reader out of its room, if it is still in it, and drops its occupant.
+    fn depart(&mut self, key: u32, why: Why) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let Some(occupant) = seat.occupant.take() else { return };
+        seat.private = None;
+        let (room_key, place) = (std::mem::replace(&mut seat.room, NOWHERE), seat.place);
+        self.departed += 1;
+        self.tally.ended[why.index()] += 1;
+        if let Some(room) = self.rooms.get_mut(room_key) {
+            let seats = &mut self.seats;
+            room.members
+                .remove(place, |key, place| seats.get_mut(key).expect("members have seats").place = place);
+            if room.members.is_empty() {
+                self.shut(room_key);
+            }
+        }
+        drop(occupant);
+    }
+
+    /// Takes down a room that nobody is in.
+    fn shut(&mut self, key: u32) {
+        let Some(room) = self.rooms.remove(key) else { return };
+        self.by_log.remove(&room.source.log());
+        self.tally.rings = self.tally.rings.wrapping_sub(1);
+        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_sub(room.ring.len() as u64);
+        if room.queued {
+            self.sweeps.retain(|&queued| queued != key);
+            self.pauses.retain(|&(_, paused)| paused != key);
+        }
+        if room.warm {
+            self.warm.retain(|&warm| warm != key);
+        }
+        room.source.leave(self.thread);
+    }
+}
+
+fn joined_nowhere<K, O>(seat: &Seat<K, O>) -> bool {
+    seat.room == NOWHERE
+}

@@ -1,0 +1,235 @@
+//! How bytes get from rings to sockets.
+
+use super::{
+    Occupant, Source, Why,
+    hall::{Close, Hall, Seat, Sent, State, Wire},
+    ring::Ring,
+    stats::Tally,
+};
+
+/// Sends between two looks at the mailbox.
+const SLICE: usize = 256;
+
+/// A ring is hot when it was swept without a break for so long, in ms.
+const HOT: u64 = 100;
+
+/// What came of giving a reader all that it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    All,
+    Some,
+    Gone,
+}
+
+impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
+    /// Does a slice of what there is to do. The caller looks for edges and mail and calls again, at once if
+    /// [`rest`](Self::rest) says so.
+    pub fn work(&mut self) {
+        self.take_up_paused();
+        let mut budget = SLICE.saturating_sub(self.look_around(SLICE));
+        while budget > 0 {
+            let Some(key) = self.sweeps.pop_front() else { break };
+            budget = budget.saturating_sub(self.sweep(key, budget).max(1));
+        }
+        self.count();
+    }
+
+    fn take_up_paused(&mut self) {
+        let now = self.rounds.ms;
+        let sweeps = &mut self.sweeps;
+        self.pauses.retain(|&(due, key)| {
+            let wait = due > now;
+            if !wait {
+                sweeps.push_back(key);
+            }
+            wait
+        });
+    }
+
+    /// Goes over at most `budget` of a room's readers, from where the last call stopped, and sends each what it
+    /// lacks. Not finished, the room goes to the end of the queue, so that a small room does not wait for a
+    /// large one. Returns what it took of the budget.
+    pub(super) fn sweep(&mut self, key: u32, budget: usize) -> usize {
+        let Some(room) = self.rooms.get_mut(key) else { return 0 };
+        if room.sweep.is_none() {
+            room.sweep = Some(room.ring.head());
+            room.began = self.rounds.ms;
+            room.members.begin();
+        }
+        let mut used = 0;
+        // Looked up anew for each: a reader found gone may have been the last, and then so is the room.
+        while let Some(room) = self.rooms.get_mut(key) {
+            let Some(member) = room.members.due() else {
+                self.finish(key);
+                break;
+            };
+            if used == budget {
+                self.sweeps.push_back(key);
+                break;
+            }
+            used += 1;
+            let seat = self.seats.get_mut(member).expect("members have seats");
+            match give(seat, &room.ring, &mut self.wire, &mut self.scratch, &mut self.tally, self.rounds.now)
+            {
+                Given::All => room.members.had(),
+                Given::Some => self.block(member),
+                Given::Gone => self.leave(member, Why::Left, Close::Gently),
+            }
+        }
+        used
+    }
+
+    /// Everybody has had their turn: ends who is too far behind, gives up what nobody lacks, and sees to what
+    /// has come meanwhile.
+    fn finish(&mut self, key: u32) {
+        let Some(room) = self.rooms.get(key) else { return };
+        let head = room.ring.head();
+        let behind = |seat: &Seat<W::Socket, O>| {
+            (head - seat.cursor) as usize + seat.private.as_ref().map_or(0, |private| private.len())
+        };
+        let blocked = room.members.blocked().iter();
+        let slow: Vec<u32> = blocked
+            .copied()
+            .filter(|&member| self.seats.get(member).is_some_and(|seat| behind(seat) > self.rules.behind))
+            .collect();
+        for member in slow {
+            self.end(member, Why::TooSlow, None);
+        }
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let swept_to = room.sweep.take().unwrap_or(head);
+        room.members.begin();
+        let blocked = room.members.blocked().iter();
+        let cursors = blocked.filter_map(|&member| self.seats.get(member)).map(|seat| seat.cursor);
+        let slowest = cursors.min().unwrap_or(swept_to).min(swept_to);
+        self.tally.sweeps += 1;
+        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_sub(slowest - room.ring.tail());
+        room.ring.trim(slowest);
+        room.queued = swept_to < room.ring.head();
+        if !room.queued {
+            room.hot = None;
+            return;
+        }
+        let now = self.rounds.ms;
+        let hot_since = *room.hot.get_or_insert(now);
+        let due = room.began + self.rules.pause.as_millis() as u64;
+        if now - hot_since >= HOT && due > now {
+            self.pauses.push((due, key));
+            self.tally.pauses += 1;
+        } else {
+            self.sweeps.push_back(key);
+        }
+    }
+
+    /// Gives one reader what it lacks, out of turn.
+    pub(super) fn resume(&mut self, key: u32) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        let given =
+            give(seat, &room.ring, &mut self.wire, &mut self.scratch, &mut self.tally, self.rounds.now);
+        match (given, seat.state) {
+            (Given::All, State::Blocked) => {
+                seat.state = State::Open;
+                let (place, seats) = (seat.place, &mut self.seats);
+                room.members.unblock(place, |key, place| {
+                    seats.get_mut(key).expect("members have seats").place = place;
+                });
+            }
+            (Given::Some, State::Open) => self.block(key),
+            (Given::All | Given::Some, _) => {}
+            (Given::Gone, _) => self.leave(key, Why::Left, Close::Gently),
+        }
+    }
+
+    /// This reader is owed something and waits for the edge.
+    pub(super) fn block(&mut self, key: u32) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        seat.state = State::Blocked;
+        seat.since = self.rounds.now;
+        let (place, seats) = (seat.place, &mut self.seats);
+        room.members.block(place, |key, place| seats.get_mut(key).expect("members have seats").place = place);
+    }
+
+    /// Sends the last bytes of an ended stream.
+    pub(super) fn send_last(&mut self, key: u32) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        match give_private(seat, &mut self.wire, &mut self.scratch, &mut self.tally, self.rounds.now) {
+            Given::All => {
+                self.wire.finish(&seat.socket);
+                seat.state = State::Lingering;
+                seat.since = self.rounds.now;
+            }
+            Given::Some => {}
+            Given::Gone => self.leave(key, Why::Left, Close::Gently),
+        }
+    }
+}
+
+/// Sends a reader what it lacks: nearly always one `send(2)`.
+fn give<W: Wire, O>(
+    seat: &mut Seat<W::Socket, O>,
+    ring: &Ring,
+    wire: &mut W,
+    scratch: &mut Vec<u8>,
+    tally: &mut Tally,
+    now: u32,
+) -> Given {
+    if seat.private.is_some() {
+        let given = give_private(seat, wire, scratch, tally, now);
+        if given != Given::All {
+            return given;
+        }
+    }
+    let bytes = ring.from(seat.cursor);
+    if bytes.is_empty() {
+        return Given::All;
+    }
+    let (given, n) = hand_over(&seat.socket, bytes, wire, tally);
+    if n > 0 {
+        let from = seat.cursor;
+        seat.cursor += n as u64;
+        seat.since = now;
+        tally.deliveries += ring.chunks_between(from, seat.cursor) as u64;
+    }
+    given
+}
+
+/// Sends a reader its private bytes. They are gone when all of them are sent.
+fn give_private<W: Wire, O>(
+    seat: &mut Seat<W::Socket, O>,
+    wire: &mut W,
+    scratch: &mut Vec<u8>,
+    tally: &mut Tally,
+    now: u32,
+) -> Given {
+    while let Some(private) = &mut seat.private {
+        scratch.clear();
+        private.fill(scratch);
+        if scratch.is_empty() {
+            seat.private = None;
+            break;
+        }
+        let (given, n) = hand_over(&seat.socket, scratch, wire, tally);
+        if n > 0 {
+            seat.since = now;
+            tally.deliveries += private.sent(n) as u64;
+        }
+        if given != Given::All {
+            return given;
+        }
+    }
+    Given::All
+}
+
+/// One `send(2)`, counted: what came of it and how many bytes were taken.
+fn hand_over<W: Wire>(socket: &W::Socket, bytes: &[u8], wire: &mut W, tally: &mut Tally) -> (Given, usize) {
+    let sent = wire.send(socket, bytes);
+    let n = if let Sent::Took(n) = sent { n } else { 0 };
+    tally.sends += u64::from(n > 0);
+    tally.bytes += n as u64;
+    if n == bytes.len() {
+        return (Given::All, n);
+    }
+    tally.short_writes += 1;
+    (if sent == Sent::Gone { Given::Gone } else { Given::Some }, n)
+}

@@ -1,0 +1,446 @@
+/** The page in a real browser, against the real server. */
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { openBrowser, Person, Server, SERVER_AWAY } from "./harness.mjs";
+
+let browser;
+let server;
+let people;
+
+before(async () => {
+  browser = await openBrowser();
+});
+after(() => browser?.close());
+
+beforeEach(async () => {
+  people = [];
+  server = await Server.start();
+});
+
+/** Whatever a test was about: nobody may have seen an error, a dialog or a violation of the policy. */
+afterEach(async () => {
+  const complaints = people.flatMap((person) => person.complaints);
+  for (const person of people) await person.leave();
+  await server.stop();
+  assert.deepEqual(complaints, []);
+});
+
+async function visit(path, options) {
+  const person = await Person.arrive(browser, server.url + path, options);
+  people.push(person);
+  return person;
+}
+
+async function enter(room, options) {
+  const person = await visit(`/r/${encodeURIComponent(room)}`, options);
+  await person.isLive();
+  return person;
+}
+
+/** `count` messages by several people, in order. */
+async function fill(room, count) {
+  const cookies = [];
+  for (let n = 1; n <= count; n++) {
+    const speaker = n % 8;
+    const { cookie } = await server.say(room, `message ${n}`, { cookie: cookies[speaker], name: `Speaker ${speaker}` });
+    cookies[speaker] = cookie;
+  }
+  return Array.from({ length: count }, (_, n) => `message ${n + 1}`);
+}
+
+const scroller = ".scroller";
+
+describe("in a room", () => {
+  test("two people talk, and see who came and went", async () => {
+    const ann = await enter("lobby");
+    await ann.page.getByText("It is quiet in here.").waitFor();
+    const ben = await enter("lobby");
+    const name = await ben.name();
+    await ann.notices(name);
+    await ann.page.locator(".here", { hasText: "2" }).waitFor();
+    await ann.page.locator(".faces li", { hasText: name }).waitFor();
+
+    await ann.write("안녕, Ben!");
+    await ben.write("Hello, Ann.");
+    await ann.seesOnly(["안녕, Ben!", "Hello, Ann."]);
+    await ben.seesOnly(["안녕, Ben!", "Hello, Ann."]);
+    assert.equal(await ann.message("안녕, Ben!").getAttribute("class"), "message mine first");
+    assert.equal(await ben.message("안녕, Ben!").getAttribute("class"), "message first");
+
+    await ben.leave();
+    await ann.page.locator(".notice", { hasText: /left|나갔/ }).filter({ hasText: name }).waitFor();
+    await ann.page.locator(".here", { hasText: "1" }).waitFor();
+    assert.equal(await ann.page.locator(".faces li", { hasText: name }).count(), 0);
+  });
+
+  test("two windows of one person are one person", async () => {
+    const ann = await enter("lobby");
+    const second = await ann.context.newPage();
+    await second.goto(ann.page.url());
+    await second.locator('.connection[data-state="live"]').waitFor();
+    await second.locator("textarea").fill("from the second window");
+    await second.locator("textarea").press("Enter");
+    await ann.seesOnly(["from the second window"]);
+    assert.equal(await ann.page.locator(".message.mine").count(), 1);
+    assert.equal(await ann.page.locator(".here").textContent(), "1 here");
+    assert.equal(await ann.page.locator(".notice").count(), 0);
+  });
+
+  test("a new name is everyone's from the next message on, and past messages keep the old", async () => {
+    const ann = await enter("lobby");
+    const ben = await enter("lobby");
+    const before = await ann.name();
+    await ann.write("one");
+    await ben.seesOnly(["one"]);
+    await ann.page.locator(".me button").click();
+    ann.allow(/status of 4\d\d/);
+    await ann.page.locator(".rename input").fill("  ");
+    await ann.page.locator(".rename .primary").click();
+    await ann.page.locator("#name-error:not(:empty)").waitFor();
+    await ann.page.locator(".rename input").fill("안나");
+    await ann.page.locator(".rename .primary").click();
+    await ann.page.locator(".me .who", { hasText: "안나" }).waitFor();
+    await ann.write("two");
+    await ben.seesOnly(["one", "two"]);
+    assert.deepEqual(await ben.page.locator(".head .name").allTextContents(), [before, "안나"]);
+    await ben.page.locator(".faces li", { hasText: "안나" }).waitFor();
+  });
+
+  test("edit and delete are seen by the other, and a deleted text is nowhere", async () => {
+    const ann = await enter("lobby");
+    const ben = await enter("lobby");
+    await ann.write("a first verison");
+    await ann.write("a secret");
+    await ann.seesOnly(["a first verison", "a secret"]);
+
+    await ann.message("a first verison").hover();
+    await ann.message("a first verison").getByRole("button", { name: "Edit" }).click();
+    assert.equal(await ann.page.locator("textarea").inputValue(), "a first verison");
+    await ann.write("a first version");
+    await ben.seesOnly(["a first version", "a secret"]);
+    await ben.message("a first version").getByText("edited").waitFor();
+
+    const secret = ann.message("a secret");
+    await secret.hover();
+    await secret.getByRole("button", { name: "Delete" }).click();
+    await ann.page.getByRole("button", { name: "Delete?" }).click();
+    await ben.page.getByText("message deleted").waitFor();
+    await ben.seesOnly(["a first version", undefined]);
+    await ben.page.reload();
+    await ben.seesOnly(["a first version", undefined]);
+    assert.ok(!(await ben.page.content()).includes("a secret"));
+    assert.ok(!JSON.stringify(await server.log("lobby")).includes("a secret"));
+  });
+
+  test("the arrow key recalls my last message, and Escape brings back what I was writing", async () => {
+    const ann = await enter("lobby");
+    await ann.write("again");
+    await ann.seesOnly(["again"]);
+    const field = ann.page.locator("textarea");
+    await field.press("ArrowUp");
+    assert.equal(await field.inputValue(), "again");
+    await field.press("Escape");
+    assert.equal(await field.inputValue(), "");
+  });
+
+  test("Enter while a Hangul syllable is composed sends nothing, and Shift + Enter starts a line", async () => {
+    const ann = await enter("lobby");
+    const field = ann.page.locator("textarea");
+    await field.focus();
+    const keys = await ann.context.newCDPSession(ann.page);
+    await keys.send("Input.imeSetComposition", { text: "안", selectionStart: 1, selectionEnd: 1 });
+    await keys.send("Input.dispatchKeyEvent", { type: "rawKeyDown", key: "Enter", code: "Enter", windowsVirtualKeyCode: 229 });
+    await keys.send("Input.insertText", { text: "안녕" });
+    await field.press("Shift+Enter");
+    await field.pressSequentially("하세요");
+    assert.equal(await field.inputValue(), "안녕\n하세요");
+    await field.press("Enter");
+    await ann.seesOnly(["안녕\n하세요"]);
+  });
+
+  test("a text that is too long is not sent, and says by how much", async () => {
+    const ann = await enter("lobby");
+    await ann.page.locator("textarea").fill("가".repeat(1_366));
+    await ann.page.getByText("too long by 2 bytes").waitFor();
+    assert.ok(await ann.page.locator(".send").isDisabled());
+    await ann.page.locator("textarea").fill("가".repeat(1_365));
+    await ann.page.locator("textarea").press("Enter");
+    await ann.seesOnly(["가".repeat(1_365)]);
+  });
+
+  test("hostile texts and names stay text", async () => {
+    const texts = [
+      "<img src=x onerror=\"alert(1)\">",
+      "</script><script>alert(2)</script>",
+      "<svg/onload=alert(3)><style>*{display:none}</style>",
+      "javascript:alert(4)",
+      "data: x\nid: 9\nevent: bye\n\nretry: 1\n\ndata: {}",
+      "carriage\rreturn\r\n\r\ndata: y",
+      "\u202Eright to left override\u202C and \u2066an isolate",
+      "\uFEFFbom \u2028 line \u2029 paragraph \u200B zero",
+      "{{hash}} ${alert(5)} {name}",
+      "W".repeat(3_000),
+      "👩‍👩‍👧‍👦 🇰🇷 Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘!͖̬̰̙̗̿̋ͥͥ̂ͣ̐́́͜͞",
+    ];
+    const ann = await enter("lobby");
+    const { cookie } = await server.say("lobby", texts[0], { name: "<b onclick=alert(6)>Eve</b>" });
+    for (const text of texts.slice(1)) await server.say("lobby", text, { cookie });
+    await ann.seesOnly(texts);
+    assert.equal(await ann.page.locator(".head .name").first().textContent(), "<b onclick=alert(6)>Eve</b>");
+    const { wide, foreign } = await ann.page.evaluate(() => ({
+      wide: document.documentElement.scrollWidth > innerWidth || document.querySelector(".messages").scrollWidth > document.querySelector(".scroller").clientWidth,
+      foreign: document.querySelectorAll(".messages :is(img, script, style, b, iframe, a)").length,
+    }));
+    assert.deepEqual({ wide, foreign }, { wide: false, foreign: 0 });
+    await ann.page.reload();
+    await ann.seesOnly(texts);
+  });
+
+  test("the page speaks Korean to those who do", async () => {
+    const su = await enter("수다방", { locale: "ko-KR" });
+    assert.equal(await su.page.locator("html").getAttribute("lang"), "ko");
+    assert.equal(await su.page.locator("h1").textContent(), "수다방");
+    assert.match(await su.name(), /[가-힣]/);
+    await su.page.getByText("아직 조용하네요.").waitFor();
+    await su.write("반가워요");
+    await su.seesOnly(["반가워요"]);
+    await su.page.getByText("오늘").waitFor();
+  });
+});
+
+describe("reading back", () => {
+  test("older messages come by scrolling, and the view does not jump", async () => {
+    const texts = await fill("long", 120);
+    const ann = await enter("long");
+    await ann.seesOnly(texts.slice(70));
+
+    const { seq, top } = await ann.page.evaluate((selector) => {
+      const view = document.querySelector(selector);
+      view.scrollTop = 200;
+      const edge = view.getBoundingClientRect().top;
+      const row = [...view.querySelectorAll("[data-seq]")].find((r) => r.getBoundingClientRect().top > edge);
+      return { seq: row.dataset.seq, top: row.getBoundingClientRect().top };
+    }, scroller);
+    await ann.seesOnly(texts.slice(20));
+    const moved = await ann.page.locator(`[data-seq="${seq}"]`).evaluate((row) => row.getBoundingClientRect().top);
+    assert.ok(Math.abs(moved - top) <= 1, `the row moved by ${moved - top} pixels`);
+
+    await ann.page.locator(scroller).evaluate((view) => (view.scrollTop = 0));
+    await ann.seesOnly(texts);
+    await ann.page.getByText("This is where long begins.").waitFor();
+  });
+
+  test("who reads back is not pulled to the end, but told of what is new", async () => {
+    const texts = await fill("long", 50);
+    const ann = await enter("long");
+    await ann.seesOnly(texts);
+    await ann.page.locator(scroller).evaluate((view) => (view.scrollTop = 100));
+    const before = await ann.page.locator(scroller).evaluate((view) => view.scrollTop);
+    await server.say("long", "news");
+    await ann.page.locator(".newest", { hasText: "1 new" }).waitFor();
+    assert.equal(await ann.page.locator(scroller).evaluate((view) => view.scrollTop), before);
+    await ann.page.locator(".newest").click();
+    await ann.page.locator(".newest").waitFor({ state: "hidden" });
+    assert.ok(await ann.message("news").evaluate((row) => row.getBoundingClientRect().bottom <= innerHeight));
+  });
+
+  test("a gap is a line that one can load", async () => {
+    const texts = await fill("gappy", 70);
+    const log = await server.log("gappy");
+    await withStream("gappy", [
+      frame("hello", { room: "gappy", user: log[0].user, cursor: "1-0", tip: "1-70", online: 1, resumed: false }, "1-0"),
+      ...log.slice(0, 3).map((event) => frame(null, event, `1-${event.seq}`)),
+      frame("gap", { from: "1-3", to: "1-60", reason: "trimmed" }, "1-60"),
+      ...log.slice(60).map((event) => frame(null, event, `1-${event.seq}`)),
+      frame("live", { tip: "1-70" }),
+    ], async (ann) => {
+      await ann.seesOnly([...texts.slice(0, 3), ...texts.slice(60)]);
+      const gap = ann.page.locator(".gap");
+      await gap.getByRole("button", { name: "Load" }).click();
+      await ann.seesOnly([...texts.slice(0, 3), ...texts.slice(10)]);
+      await gap.getByRole("button", { name: "Load" }).click();
+      await ann.seesOnly(texts);
+      assert.equal(await gap.count(), 0);
+    });
+  });
+
+  test("a page shows a thousand rows at most, and finds the others again", async () => {
+    const user = { id: "u", name: "Many", kind: "guest" };
+    const log = Array.from({ length: 3_000 }, (_, n) => ({
+      room: "huge", epoch: 1, seq: n + 1, id: `id-${n + 1}`, type: "message", user, text: `message ${n + 1}`, ts: 1_700_000_000_000 + n,
+    }));
+    const history = (query) => {
+      const limit = Number(query.get("limit"));
+      const seqOf = (name) => Number(query.get(name)?.split("-")[1] ?? 0);
+      const [before, after] = [seqOf("before") || 3_001, seqOf("after")];
+      const events = after ? log.slice(after, after + limit) : log.slice(Math.max(0, before - 1 - limit), before - 1);
+      const [first, last] = [events[0].seq, events.at(-1).seq];
+      return { room: "huge", events, tip: "1-3000", before: first > 1 ? `1-${first}` : null, after: last < 3_000 ? `1-${last}` : null };
+    };
+    const stream = [
+      frame("hello", { room: "huge", user, cursor: "1-1500", tip: "1-3000", online: 1, resumed: false }, "1-1500"),
+      ...log.slice(1_500).map((event) => frame(null, event, `1-${event.seq}`)),
+      frame("live", { tip: "1-3000" }),
+    ];
+    await withStream("huge", stream, async (ann) => {
+      await ann.page.route("**/api/history?**", (route) => route.fulfill({ json: history(new URL(route.request().url()).searchParams) }));
+      const shown = () => ann.page.locator("[data-seq]").evaluateAll((rows) => rows.map((row) => Number(row.dataset.seq)));
+      const scrollTo = (top) => ann.page.locator(scroller).evaluate((view, y) => (view.scrollTop = y), top);
+      await ann.page.locator('[data-seq="3000"]').waitFor();
+      assert.equal((await shown()).length, 1_000);
+
+      for (let oldest = 2_001; oldest > 1_500; [oldest] = await shown()) {
+        await scrollTo(0);
+        await ann.page.locator(`[data-seq="${oldest - 1}"]`).waitFor({ state: "attached" });
+      }
+      let seqs = await shown();
+      assert.equal(seqs.length, 1_000);
+      assert.ok(seqs.at(-1) < 3_000, "the newest were let go");
+
+      for (let newest = seqs.at(-1); newest < 3_000; newest = (await shown()).at(-1)) {
+        await scrollTo(1e9);
+        await ann.page.locator(`[data-seq="${newest + 1}"]`).waitFor({ state: "attached" });
+      }
+      seqs = await shown();
+      assert.deepEqual(seqs, Array.from({ length: 1_000 }, (_, n) => 2_001 + n), "without a hole");
+      await scrollTo(1e9);
+      await ann.page.locator(".newest").waitFor({ state: "hidden" });
+    });
+  });
+
+  /** A stream that says exactly this, and then keeps silent. */
+  async function withStream(room, frames, act) {
+    const ann = await visit("/");
+    ann.allow(SERVER_AWAY);
+    await ann.page.route(`**/api/chat/${room}/events**`, (route) =>
+      route.fulfill({ contentType: "text/event-stream", body: `retry: 100000000\n\n${frames.join("")}` }),
+    );
+    await ann.page.goto(`${server.url}/r/${room}`);
+    await act(ann);
+  }
+
+  function frame(kind, data, id) {
+    return `${kind ? `event: ${kind}\n` : ""}${id ? `id: ${id}\n` : ""}data: ${JSON.stringify(data)}\n\n`;
+  }
+});
+
+describe("through trouble", () => {
+  test("a reload loses nothing and repeats nothing", async () => {
+    const ann = await enter("lobby");
+    const ben = await enter("lobby");
+    const texts = [];
+    for (let n = 1; n <= 5; n++) {
+      texts.push(`ann ${n}`, `ben ${n}`);
+      await ann.write(`ann ${n}`);
+      await ben.seesOnly(texts.slice(0, -1));
+      await ben.write(`ben ${n}`);
+      await ann.seesOnly(texts);
+    }
+    const name = await ann.name();
+    const reloaded = ann.page.reload();
+    await ben.write("during the reload");
+    texts.push("during the reload");
+    await reloaded;
+    await ann.seesOnly(texts);
+    await ben.seesOnly(texts);
+    assert.equal(await ann.name(), name);
+    assert.equal(await ann.page.locator(".message.mine").count(), 5);
+    assert.equal(await ben.page.locator(".notice", { hasText: "left" }).count(), 0, "a reload is not a departure");
+  });
+
+  test("a killed server that comes back loses nothing and repeats nothing", async () => {
+    const ann = await enter("lobby");
+    const ben = await enter("lobby");
+    for (const person of [ann, ben]) person.allow(SERVER_AWAY);
+    const texts = [];
+    for (let round = 1; round <= 2; round++) {
+      texts.push(`before ${round}`, `while down ${round}`);
+      await ann.write(`before ${round}`);
+      await ben.seesOnly(texts.slice(0, -1));
+      await server.kill();
+      await ann.page.locator('.connection[data-state="waiting"]').waitFor();
+      await ann.write(`while down ${round}`);
+      await ann.page.locator('.message[data-status="waiting"]').waitFor();
+      await server.start();
+      await ben.seesOnly(texts);
+      texts.push(`after ${round}`);
+      await ben.write(`after ${round}`);
+      await ann.seesOnly(texts);
+      await ben.seesOnly(texts);
+    }
+    assert.deepEqual((await server.log("lobby")).map((event) => event.text), texts);
+    assert.equal(await ann.page.locator(".gap").count(), 0);
+  });
+
+  test("what is said while the server is down is kept over a reload, and said once", async () => {
+    const ann = await enter("lobby");
+    ann.allow(SERVER_AWAY);
+    const url = ann.page.url();
+    await ann.write("before");
+    await ann.seesOnly(["before"]);
+    await server.kill();
+    await ann.page.locator('.connection[data-state="waiting"]').waitFor();
+    await ann.write("kept one");
+    await ann.write("kept two");
+    await ann.page.locator('.message[data-status="waiting"]').first().waitFor();
+    await ann.page.locator(".kept").waitFor();
+    await ann.page.goto("about:blank");
+    await server.start();
+    await ann.page.goto(url);
+    await ann.seesOnly(["before", "kept one", "kept two"]);
+    assert.equal((await server.log("lobby")).length, 3);
+    await ann.page.reload();
+    await ann.seesOnly(["before", "kept one", "kept two"]);
+    assert.equal(await ann.page.evaluate(() => localStorage.length), 0);
+  });
+
+  test("a message whose answer was lost is said once", async () => {
+    const ann = await enter("lobby");
+    ann.allow(SERVER_AWAY);
+    let lost = 0;
+    await ann.page.route("**/messages", async (route) => {
+      await route.fetch();
+      if (lost++ < 2) await route.abort("connectionreset");
+      else await route.continue();
+    });
+    await ann.write("only once");
+    await ann.seesOnly(["only once"]);
+    await ann.write("and then this");
+    await ann.seesOnly(["only once", "and then this"]);
+    assert.ok(lost >= 2, "the answer was lost on the way");
+    assert.deepEqual((await server.log("lobby")).map((event) => event.text), ["only once", "and then this"]);
+  });
+
+  test("a refused message says so, and can be discarded or said again", async () => {
+    const ann = await enter("lobby");
+    ann.allow(/status of 422/);
+    await ann.page.route("**/messages", (route) => route.fulfill({ status: 422, json: { code: "no", detail: "not like this" } }), { times: 1 });
+    await ann.write("try me");
+    await ann.page.getByText("Not sent: not like this").waitFor();
+    await ann.page.getByRole("button", { name: "Send again" }).click();
+    await ann.seesOnly(["try me"]);
+  });
+});
+
+describe("the first page", () => {
+  test("leads into the room one names", async () => {
+    const ann = await visit("/");
+    await ann.page.getByLabel("Room name").fill("no/such");
+    await ann.page.getByRole("button", { name: "Enter" }).click();
+    await ann.page.getByText("Letters, digits").waitFor();
+    await ann.page.getByLabel("Room name").fill("수다방 둘");
+    await ann.page.getByRole("button", { name: "Enter" }).click();
+    await ann.isLive();
+    assert.equal(new URL(ann.page.url()).pathname, `/r/${encodeURIComponent("수다방-둘")}`);
+  });
+
+  test("leads to the lobby, and shows how to do without a page", async () => {
+    const ann = await visit("/");
+    await ann.page.getByText(`curl -N ${new URL(server.url).host}/r/lobby`).waitFor();
+    await ann.page.getByRole("link", { name: "lobby" }).click();
+    await ann.isLive();
+    await ann.page.getByRole("link", { name: "maru, home" }).click();
+    await ann.page.getByRole("heading", { name: "maru" }).waitFor();
+  });
+});
