@@ -36,6 +36,7 @@ mod route;
 mod session;
 mod site;
 mod speak;
+mod start;
 mod stream;
 
 pub(crate) use connection::serve;

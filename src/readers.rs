@@ -41,8 +41,12 @@ use bytes::Bytes;
 use crate::event::{Frame, LogId, Seq};
 
 mod hall;
+#[cfg(test)]
+mod live;
 mod mailbox;
 mod members;
+#[cfg(test)]
+mod model;
 mod private;
 mod ring;
 mod rounds;

@@ -10,6 +10,7 @@ pub mod fanout;
 pub mod floor;
 pub mod idle;
 mod readers;
+pub mod report;
 mod run;
 mod tally;
 mod target;

@@ -108,10 +108,25 @@ pub fn pin(pid: u32, core: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// CPU time that all processes of this machine have used so far, interrupts included (`/proc/stat`, ticks of 10 ms).
+/// Only differences mean anything.
+///
+/// # Errors
+/// Where there is no `/proc/stat`.
+pub fn busy() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    // cpu, user, nice, system, idle, iowait, irq, softirq, steal: all but the two that are waiting.
+    let ticks = line.split_whitespace().skip(1).take(8).enumerate().filter(|(i, _)| !matches!(i, 3 | 4));
+    let ticks: u32 = ticks.filter_map(|(_, n)| n.parse::<u32>().ok()).sum();
+    Ok(TICK * ticks)
+}
+
 /// The machine in a few words, for reports.
 #[must_use]
 pub fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, Linux {}", kernel.trim())
 }

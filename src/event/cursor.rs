@@ -60,6 +60,9 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// No place in any log, since epochs begin with 1: who comes back with it is told so.
+    pub const NOWHERE: Cursor = Cursor { epoch: Epoch(0), seq: Seq(0) };
+
     /// `(epoch, seq)` in one.
     pub fn new(epoch: u32, seq: u64) -> Self {
         Cursor { epoch: Epoch(epoch), seq: Seq(seq) }

@@ -23,15 +23,15 @@ const EMPTY_LINES: u8 = 2;
 
 /// How much of a request there may be, in bytes, before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Bytes of the request target.
-    pub target: usize,
+    pub(super) target: usize,
     /// Bytes of a head, from its request line to the empty line that ends it.
-    pub head: usize,
+    pub(super) head: usize,
     /// Fields in a head, or in a trailer.
-    pub fields: usize,
+    pub(super) fields: usize,
     /// Bytes of a trailer, with the empty line that ends it.
-    pub trailer: usize,
+    pub(super) trailer: usize,
 }
 
 impl Default for Limits {
@@ -42,16 +42,16 @@ impl Default for Limits {
 
 /// Why no further byte of a connection is read; the rest of the problem document is written by who sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// HTTP status: 400, 414 or 431.
-    pub status: u16,
+    pub(super) status: u16,
     /// Stable, for programs.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// A sentence, for people.
-    pub detail: &'static str,
+    pub(super) detail: &'static str,
     /// Everything passed so far is whole requests, so that hyper may be shown the end and this may be the next
     /// answer. Otherwise a body broke off, and whoever reads that body will see it end early.
-    pub at_boundary: bool,
+    pub(super) at_boundary: bool,
 }
 
 impl Refusal {
@@ -74,7 +74,7 @@ impl Refusal {
 
 /// What the connection is waiting for, so that it can have a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// The next head, of which nothing has come yet.
     Idle,
     /// The rest of a head.
@@ -112,7 +112,7 @@ const NEXT_HEAD: State = State::Head { empty: 0, start: 0 };
 
 /// The framing of one connection's bytes, from the first on.
 #[derive(Debug)]
-pub struct Framing {
+pub(super) struct Framing {
     limits: Limits,
     /// `..passed` is gone already, `passed..ready` may go, `ready..` is held until it is whole.
     buffer: Vec<u8>,
@@ -126,18 +126,18 @@ pub struct Framing {
 
 impl Framing {
     /// A connection of which no byte has come.
-    pub fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Framing { limits, buffer: Vec::new(), passed: 0, ready: 0, line: 0, state: NEXT_HEAD, heads: 0 }
     }
 
     /// Bytes that may be passed on. After them comes what the socket brings, or the end, if there is a
     /// [`Framing::refusal`].
-    pub fn ready(&self) -> &[u8] {
+    pub(super) fn ready(&self) -> &[u8] {
         &self.buffer[self.passed..self.ready]
     }
 
     /// The first `n` of the ready bytes were passed on.
-    pub fn pass(&mut self, n: usize) {
+    pub(super) fn pass(&mut self, n: usize) {
         self.passed += n;
         assert!(self.passed <= self.ready, "passed on more than was ready");
         if self.passed == self.ready {
@@ -150,7 +150,7 @@ impl Framing {
     }
 
     /// Why nothing further will be ready, if it is so.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self) -> Option<Refusal> {
         match self.state {
             State::Refused(refusal) => Some(refusal),
             _ => None,
@@ -158,7 +158,7 @@ impl Framing {
     }
 
     /// What is waited for.
-    pub fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self.state {
             State::Head { start, .. } if self.held().len() == start => Phase::Idle,
             State::Head { .. } => Phase::Head,
@@ -168,12 +168,12 @@ impl Framing {
     }
 
     /// How many heads were whole and good so far.
-    pub fn heads(&self) -> u64 {
+    pub(super) fn heads(&self) -> u64 {
         self.heads
     }
 
     /// Takes what the socket brought. Best called only when nothing is ready, since what is taken is kept.
-    pub fn take(&mut self, mut incoming: &[u8]) {
+    pub(super) fn take(&mut self, mut incoming: &[u8]) {
         while let [first, ..] = incoming {
             let taken = match self.state {
                 State::Refused(_) => return,

@@ -12,11 +12,12 @@ use super::{
     body::Body,
     call::{Call, Shown},
     problem::Problem,
+    start::{Beginning, begin, frames_of},
     stream,
 };
 use crate::{
     event::{Cursor, Frame},
-    hub::{Gap, GapReason, Plan, Start, crossings},
+    hub::{Gap, Start, crossings},
     identity::Session,
     log,
 };
@@ -50,20 +51,8 @@ pub(super) async fn answer(
     })?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
-    let (plan, extent) = feed.plan(start);
-    let (mut gap, mut frames, mut at) = match plan {
-        Plan::After(at) => (None, Vec::new(), at),
-        Plan::GapThenAfter(gap, at) => (Some(gap), Vec::new(), at),
-        Plan::Last(count) | Plan::GapThenLast(count) => {
-            let newest = match feed.last(count) {
-                Some(newest) => newest,
-                None => frames_of(&call.app.chat.log().last(room, count).await?),
-            };
-            let at = newest.first().map_or(extent.tip(), |first| extent.before(first.cursor.seq));
-            let is_gap = matches!(plan, Plan::GapThenLast(_));
-            (is_gap.then_some(Gap { from: None, to: at, reason: GapReason::Unknown }), newest, at)
-        }
-    };
+    let Beginning { mut gap, newest: mut frames, mut at, extent } =
+        begin(&feed, call.app.chat.log(), start).await?;
     let until = Instant::now() + WAIT;
     while frames.is_empty() && gap.is_none() {
         frames = match listener.hear(at.seq, MOST).frames {
@@ -95,10 +84,6 @@ pub(super) async fn answer(
     let events = frames.iter().map(raw).collect();
     let cursor = frames.last().map_or(at, |frame| frame.cursor);
     Ok(json(StatusCode::OK, &Polled { events, cursor, gap: gap.as_ref() }))
-}
-
-fn frames_of(events: &[crate::event::Event]) -> Vec<Frame> {
-    events.iter().map(Frame::new).collect()
 }
 
 /// The very bytes that streams carry.

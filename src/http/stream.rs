@@ -16,13 +16,15 @@ use super::{
     line::Seat,
     poll,
     problem::Problem,
+    start::{Beginning, asked, begin, frames_of},
 };
 use crate::{
     chat::{Select, Visit},
     event::{Cursor, Frame, User},
-    hub::{DEFAULT_HISTORY, Gap, GapReason, Plan, Start, crossings},
+    hub::{Gap, Start, crossings},
     identity::Session,
     log::{self, Extent, LogError},
+
 };
 
 mod courteous;
@@ -56,14 +58,14 @@ struct Live {
 /// Opens a stream of a room, or answers a poll.
 pub(super) async fn open(call: &mut Call, room: &log::Room) -> Result<Response<Body>, Problem> {
     let known = call.session()?;
-    let start = start(call)?;
+    let start = asked(call)?;
     if call.query("poll").is_some_and(|poll| poll == "1") {
         return poll::answer(call, room, known, &start).await;
     }
     let format = Format::of(call);
     // From here on a browser would take any other status than 200 for the end of it all.
     match admit(call, room, known).await {
-        Ok((visit, session)) => Ok(begin(call, format, start, visit, &session)),
+        Ok((visit, session)) => Ok(write(call, format, start, visit, &session)),
         Err(code) => {
             call.app.metrics.refused_streams.inc();
             Ok(refuse(call, format, code))
@@ -98,7 +100,7 @@ pub(super) async fn admit(
     }
 }
 
-fn begin(
+fn write(
     call: &mut Call,
     format: Format,
     start: Start,
@@ -137,29 +139,6 @@ fn respond(format: Format, body: Body) -> Response<Body> {
     }
     headers.insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     response
-}
-
-/// Where the stream is to start: the header, else the cursor of the query, else `since`, else `history`.
-fn start(call: &Call) -> Result<Start, Problem> {
-    let cursor = |cursor: &str| cursor.parse().map_or(Start::Malformed, Start::After);
-    match call.header("last-event-id") {
-        Some(Ok("")) | None => {}
-        Some(Ok(given)) => return Ok(cursor(given)),
-        Some(Err(())) => return Ok(Start::Malformed),
-    }
-    if let Some(given) = call.query("last_event_id").filter(|given| !given.is_empty()) {
-        return Ok(cursor(&given));
-    }
-    match call.query("since").as_deref() {
-        None | Some("") => {}
-        Some("all") => return Ok(Start::All),
-        Some("live") => return Ok(Start::Live),
-        Some(given) => return Ok(cursor(given)),
-    }
-    let Some(history) = call.query("history") else { return Ok(Start::Last(DEFAULT_HISTORY)) };
-    let most = call.app.bounds.history as usize;
-    let count = history.parse().ok().filter(|count| *count <= most);
-    count.map(Start::Last).ok_or_else(|| Problem::bad_request(format!("history is a number from 0 to {most}")))
 }
 
 /// Why a stream's writer stopped.
@@ -214,11 +193,9 @@ impl Writer {
     /// Writes everything up to now; gives the place of the last event written.
     async fn replay(&mut self, start: &Start, visit: &Visit, user: &User) -> Result<Cursor, Stop> {
         let feed = Arc::clone(visit.room().feed());
-        let (plan, extent) = feed.plan(start);
-        let (gap, newest, mut at) = self.locate(plan, &feed, &extent).await?;
-        // A client that is cut off between this and a gap of unknown size must come back with what it had.
-        let is_known = gap.as_ref().is_none_or(|gap| gap.from.is_some());
-        let from = gap.as_ref().and_then(|gap| gap.from).unwrap_or(at);
+        let Beginning { gap, newest, mut at, extent } = begin(&feed, self.app.chat.log(), start).await?;
+        // A client that is cut off between this and the gap must be told of the gap when it comes back.
+        let from = gap.as_ref().map_or(at, |gap| gap.from.unwrap_or(Cursor::NOWHERE));
         let hello = Hello {
             room: &feed.room().label,
             user,
@@ -228,7 +205,7 @@ impl Writer {
             resumed: matches!(start, Start::After(_)) && gap.is_none(),
         };
         let retry = rand::rng().random_range(1000..=3000);
-        self.push(&self.format.named("hello", is_known.then_some(from), Some(retry), &hello));
+        self.push(&self.format.named("hello", Some(from), Some(retry), &hello));
         self.flush().await?;
         if let Some(gap) = gap {
             self.push_gap(&gap);
@@ -237,7 +214,7 @@ impl Writer {
         loop {
             let frames = match feed.after(at.seq, STEP) {
                 Some(frames) => frames,
-                None => self.app.chat.log().read(feed.room(), at.seq, EVENTS).await?.iter().map(Frame::new).collect(),
+                None => frames_of(&self.app.chat.log().read(feed.room(), at.seq, EVENTS).await?),
             };
             if frames.is_empty() {
                 break;
@@ -251,28 +228,6 @@ impl Writer {
         self.push(&self.format.named("live", None, None, &Live { tip: at }));
         self.flush().await?;
         Ok(at)
-    }
-
-    /// The gap to announce, the events to begin with, and the place before them.
-    async fn locate(
-        &self,
-        plan: Plan,
-        feed: &crate::hub::Feed,
-        extent: &Extent,
-    ) -> Result<(Option<Gap>, Vec<Frame>, Cursor), LogError> {
-        let (count, is_gap) = match plan {
-            Plan::After(at) => return Ok((None, Vec::new(), at)),
-            Plan::GapThenAfter(gap, at) => return Ok((Some(gap), Vec::new(), at)),
-            Plan::Last(count) => (count, false),
-            Plan::GapThenLast(count) => (count, true),
-        };
-        let newest = match feed.last(count) {
-            Some(newest) => newest,
-            None => self.app.chat.log().last(feed.room(), count).await?.iter().map(Frame::new).collect(),
-        };
-        let at = newest.first().map_or(extent.tip(), |first| extent.before(first.cursor.seq));
-        let gap = is_gap.then_some(Gap { from: None, to: at, reason: GapReason::Unknown });
-        Ok((gap, newest, at))
     }
 
     /// Writes events, and a gap wherever a new epoch begins; gives the place of the last.

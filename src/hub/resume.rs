@@ -28,7 +28,7 @@ pub enum Start {
 /// `event: gap`: what lies between `from` and `to` can no longer be given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// Where the reader was; `null` when it gave no cursor that we know of.
+    /// Where the reader was; `null` when what it gave is no cursor.
     pub from: Option<Cursor>,
     /// From where on it goes on.
     pub to: Cursor,
@@ -57,8 +57,9 @@ pub enum Plan {
     GapThenAfter(Gap, Cursor),
     /// Give the newest so many.
     Last(usize),
-    /// Announce a gap of unknown size that ends where the newest so many begin, then give those.
-    GapThenLast(usize),
+    /// Announce a gap from this cursor (if it is one) to where the newest [`DEFAULT_HISTORY`] begin, then give
+    /// those.
+    GapThenLast(Option<Cursor>),
 }
 
 /// Decides where a stream starts.
@@ -67,19 +68,19 @@ pub fn plan(start: &Start, log: &Extent) -> Plan {
         Start::All => Plan::After(log.before(log.first)),
         Start::Live => Plan::After(log.tip()),
         Start::Last(count) => Plan::Last(*count),
-        Start::Malformed => Plan::GapThenLast(DEFAULT_HISTORY),
+        Start::Malformed => Plan::GapThenLast(None),
         Start::After(cursor) => after(*cursor, log),
     }
 }
 
 fn after(cursor: Cursor, log: &Extent) -> Plan {
     let Some(end) = end_of(cursor.epoch, log) else {
-        return Plan::GapThenLast(DEFAULT_HISTORY);
+        return Plan::GapThenLast(Some(cursor));
     };
     let is_present = cursor.epoch == log.epoch;
     let start = start_of(cursor.epoch, log);
     if cursor.seq < start || (is_present && cursor.seq > end) {
-        return Plan::GapThenLast(DEFAULT_HISTORY);
+        return Plan::GapThenLast(Some(cursor));
     }
     let oldest = log.before(log.first);
     if cursor.seq < oldest.seq {
@@ -154,10 +155,12 @@ mod tests {
     #[test]
     fn unknown_future_and_malformed_cursors_give_the_last_50() {
         let log = first_epoch(1, 50);
-        for start in [Start::Malformed, Start::After(Cursor::new(1, 51)), Start::After(Cursor::new(2, 1))] {
-            assert_eq!(plan(&start, &log), Plan::GapThenLast(50));
+        assert_eq!(plan(&Start::Malformed, &log), Plan::GapThenLast(None));
+        for unknown in [Cursor::new(1, 51), Cursor::new(2, 1)] {
+            assert_eq!(plan(&Start::After(unknown), &log), Plan::GapThenLast(Some(unknown)));
         }
-        assert_eq!(plan(&Start::After(Cursor::new(2, 60)), &second_epoch()), Plan::GapThenLast(50));
+        let never_given = Cursor::new(2, 60);
+        assert_eq!(plan(&Start::After(never_given), &second_epoch()), Plan::GapThenLast(Some(never_given)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-/** A face for everyone, drawn from the id: the same person looks the same to all, whatever the name. */
+/** A face for everyone, drawn from the id: the same for all who look, whatever the name. */
 
 import { makeSvg } from "./dom.js";
 
 const INK = "#2a2118";
 const drawn = new Map();
 
-/** @param {string} id  @returns {SVGElement} decoration only: the name stands beside it */
+/** Decoration only: the name stands beside it. */
 export function avatar(id) {
   if (drawn.size > 500) drawn.clear();
   if (!drawn.has(id)) drawn.set(id, draw(traits(id)));

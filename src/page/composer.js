@@ -10,7 +10,7 @@ export function bytesOver(text) {
   return Math.max(0, new TextEncoder().encode(text).length - TEXT_BYTES);
 }
 
-/** Enter sends, unless it is part of writing: a new line, or the end of a syllable (Hangul, kana, pinyin). */
+/** Enter sends, unless it belongs to the writing: a new line, or a syllable being composed. */
 export function isSend({ key, shiftKey, isComposing, keyCode }) {
   return key === "Enter" && !shiftKey && !isComposing && keyCode !== 229;
 }
@@ -40,7 +40,7 @@ export class Composer {
 
   /** Whose words these will be. */
   setName(name) {
-    this.#field.placeholder = name ? words("composeAs", { name }) : words("compose");
+    this.#field.placeholder = words("composeAs", { name });
   }
 
   /** Change a message of mine; what was being written comes back afterwards. */

@@ -23,10 +23,7 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/**
- * A page from its `<template>`, in the reader's language: `data-words` names the text of an element,
- * `data-label` its `aria-label`, `data-hint` its placeholder.
- */
+/** A `<template>` in the reader's language: `data-words` is for text, `data-label` for names, `data-hint` for placeholders. */
 export function fromTemplate(id) {
   const page = document.getElementById(id).content.cloneNode(true);
   for (const element of page.querySelectorAll("[data-words]")) element.textContent = words(element.dataset.words);

@@ -33,10 +33,7 @@ export function openLanding() {
   if (matchMedia("(hover: hover)").matches) input.focus();
 }
 
-/**
- * A room's slug from what a person typed: spaces become hyphens, the rest is the server's rule.
- * @returns {{slug: string} | {problem: "badSlug"|"reservedSlug"}}
- */
+/** A room's slug from what was typed, or what is wrong: spaces become hyphens, the rest is the server's rule. */
 export function slugOf(typed) {
   const slug = typed.normalize("NFKC").toLowerCase().trim().replace(/^#/, "").replace(/\s+/g, "-");
   if (!/^[\p{L}\p{N}_-]{1,64}$/u.test(slug)) return { problem: "badSlug" };

@@ -1,21 +1,16 @@
 /**
- * The rows of a timeline as elements. Drawing is put off to the next frame and touches only rows that
- * changed; the reader's place on the screen stays where it is, whatever comes, goes or grows above it.
+ * The rows of a timeline as elements: drawn once a frame at most, and only where they changed. What the
+ * reader looks at stays where it is, whatever comes, goes or grows above it.
  */
 
 import { avatar } from "./avatar.js";
-import { make, makeSvg } from "./dom.js";
+import { fromTemplate, make } from "./dom.js";
 import { dayOf, timeOf, words } from "./words.js";
 
-/** Within this many pixels of the end one is reading along, and stays at the end. */
+/** Within this many pixels of the end one reads along, and stays at the end. */
 const NEAR_END = 60;
 /** So long a second click on *delete* is a yes. */
 const SURE_MS = 5_000;
-
-const ICONS = {
-  edit: "M4 20h4L19 9l-4-4L4 16v4z",
-  delete: "M5 7h14M10 7V5h4v2M7 7l1 13h8l1-13",
-};
 
 export class MessageList {
   #scroller;
@@ -34,7 +29,6 @@ export class MessageList {
     this.#handlers = handlers;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.#walk(event));
-    this.#list.addEventListener("click", (event) => this.#pick(event));
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(scroller);
   }
 
@@ -101,7 +95,7 @@ export class MessageList {
     const { top } = this.#scroller.getBoundingClientRect();
     for (const element of this.#list.children) {
       const box = element.getBoundingClientRect();
-      if (box.bottom > top && element.dataset.steady) return { element, top: box.top };
+      if (box.bottom > top && element.matches(".message, .notice")) return { element, top: box.top };
     }
     return null;
   }
@@ -115,7 +109,7 @@ export class MessageList {
     this.#handlers.onscroll();
   }
 
-  /** Up and down walk from message to message; what can be done with one is then a Tab away. */
+  /** Up and down walk from message to message; what can be done with a message is a Tab away. */
   #walk(event) {
     const step = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" }[event.key];
     const row = event.target.closest("li");
@@ -125,15 +119,6 @@ export class MessageList {
     if (!next) return;
     event.preventDefault();
     next.focus();
-  }
-
-  /** Fingers have no hover: a tap on a message of mine shows what can be done with it. */
-  #pick(event) {
-    const row = event.target.closest(".message.mine");
-    for (const picked of this.#list.querySelectorAll(".picked")) {
-      if (picked !== row) picked.classList.remove("picked");
-    }
-    if (row && !event.target.closest("button") && getSelection().isCollapsed) row.classList.toggle("picked");
   }
 }
 
@@ -148,7 +133,6 @@ const DRAW = {
 
   notice(element, { entry }) {
     element.className = "notice";
-    element.dataset.steady = "1";
     element.replaceChildren(make("span", { text: entry.texts.join(" · "), dir: "auto" }));
   },
 
@@ -174,10 +158,8 @@ const DRAW = {
 
 function drawMessage(element, row, handlers) {
   const { entry, mine, first } = row;
-  element.className = element.classList.contains("picked") ? "message picked" : "message";
-  element.classList.toggle("mine", mine);
+  element.className = mine ? "message mine" : "message";
   element.classList.toggle("first", first);
-  element.dataset.steady = "1";
   if (entry.seq) element.dataset.seq = entry.seq;
   if (entry.kind === "echo") element.dataset.status = entry.status;
   else delete element.dataset.status;
@@ -193,44 +175,31 @@ function head(entry, mine, first) {
 }
 
 function body(entry, mine, handlers) {
-  const bubble = make("div", { class: "bubble" });
-  if (entry.deleted) {
-    bubble.classList.add("deleted");
-    bubble.textContent = words("deleted");
-    return make("div", { class: "body" }, bubble);
-  }
-  bubble.append(make("span", { class: "text", text: entry.text, dir: "auto" }));
+  if (entry.deleted) return make("div", { class: "body" }, make("div", { class: "bubble deleted", text: words("deleted") }));
+  const bubble = make("div", { class: "bubble" }, make("span", { class: "text", text: entry.text, dir: "auto" }));
   if (entry.edited) bubble.append(" ", make("span", { class: "edited", text: words("edited") }));
-  if (!mine || entry.kind === "echo") return make("div", { class: "body" }, bubble);
-  return make("div", { class: "body" }, bubble, tools(entry, handlers));
+  return make("div", { class: "body" }, bubble, mine && entry.seq ? tools(entry, handlers) : "");
 }
 
 /** Deleting asks once more, in its own place. */
 function tools(entry, { onedit, ondelete }) {
-  const remove = tool("delete", () => {
-    if (remove.className === "sure") return ondelete(entry);
-    show(remove, "reallyDelete", "sure");
-    setTimeout(() => show(remove, "delete", "", icon("delete")), SURE_MS);
-  });
-  return make("div", { class: "tools" }, tool("edit", () => onedit(entry)), remove);
+  const bar = fromTemplate("tools").firstElementChild;
+  const [edit, remove, sure] = bar.children;
+  const ask = (asking) => {
+    remove.hidden = asking;
+    sure.hidden = !asking;
+  };
+  edit.onclick = () => onedit(entry);
+  remove.onclick = () => {
+    ask(true);
+    sure.focus();
+    setTimeout(ask, SURE_MS, false);
+  };
+  sure.onclick = () => ondelete(entry);
+  return bar;
 }
 
-function tool(name, onclick) {
-  return show(make("button", { type: "button", onclick }), name, "", icon(name));
-}
-
-function show(button, name, className, content = words(name)) {
-  button.title = button.ariaLabel = words(name);
-  button.className = className;
-  button.replaceChildren(content);
-  return button;
-}
-
-function icon(name) {
-  return makeSvg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", focusable: "false" }, makeSvg("path", { d: ICONS[name] }));
-}
-
-/** How a message of mine that is not in the log yet is getting on; most are in before there is a need to say. */
+/** How a message of mine that is not in the log yet is getting on, once there is a need to say. */
 function foot(entry, { onretry, ondiscard }) {
   if (entry.kind !== "echo") return [];
   if (entry.status === "waiting") return [make("div", { class: "foot", text: words("unsent") })];

@@ -3,28 +3,24 @@
  *
  *     import { connect } from "https://chat.example/maru.js";
  *
- *     const room = connect("lobby", {
- *       onevent: (event) => console.log(event.user.name, event.text),
- *       ongap: (gap) => console.log("missing:", gap.from, "to", gap.to),
- *     });
+ *     const room = connect("lobby", { onevent: ({ user, text }) => console.log(user.name, text) });
  *     await room.send("hello");
  *
- * The room's events are handed over once each and in order, across lost connections, restarts of the
- * server and sleeping laptops; what can no longer be given is announced by `ongap`. What `send` has taken
- * is tried until the server has answered, under one `client_id`, and so is said once.
+ * Events are handed over once each and in order, across lost connections, restarts of the server and
+ * sleeping laptops; what can no longer be given is announced by `ongap`. What `send` has taken is tried,
+ * under one `client_id`, until the server has answered, and so is said once.
  *
  * @typedef {{id: string, name: string, kind: string}} User
  * @typedef {{epoch: number, seq: number, id: string, type: string, user: User, text: string, ts: number,
  *   client_id?: string, target?: number, status?: string, edited?: number}} Event  times in milliseconds
  *
  * @typedef {"connecting"|"replaying"|"live"|"waiting"|"paused"|"refused"|"closed"} State
- *   `waiting` for a lost connection, which comes back by itself; `paused` while the browser keeps the page
- *   for its Back button; `refused` for good
+ *   `waiting` for a lost connection to come back; `paused` in the back-forward cache; `refused` for good
  *
  * @typedef {object} Handlers  all optional
  * @property {(event: Event) => void} onevent
- * @property {(gap: {from: string, to: string, reason: string}) => void} ongap  events behind the cursor
- *   `from`, up to and with `to`, that the stream could not give; `history()` may have them
+ * @property {(gap: {from: string, to: string, reason: string}) => void} ongap  events behind `from`, up to
+ *   and with `to`, that the stream could not give; `history()` may have them
  * @property {(state: State, detail: {code?: string}) => void} onstate
  * @property {(hello: {user: User, cursor: string, tip: string, online: number, resumed: boolean}) => void} onhello
  * @property {(live: {tip: string}) => void} onlive  the replay is done
@@ -32,9 +28,9 @@
  * @property {(data: object) => void} ontyping and `onread`, `onping`, `onbye`: the stream's other events
  */
 
-/** The server is heard from every 15 s ± 20 %: after two silent beats and some grace the stream is dead. */
+/** The server is heard from every 15 s ± 20 %: after two silent beats the stream is dead. */
 const SILENCE_MS = 40_000;
-/** The server answers within 10 s (`outcome_unknown` at the latest); later the answer is lost. */
+/** The server answers within 10 s; later the answer is lost. */
 const ANSWER_MS = 20_000;
 const BACKOFF_MS = { first: 1_000, most: 30_000 };
 
@@ -44,17 +40,11 @@ const KINDS = ["hello", "live", "gap", "ping", "presence", "typing", "read", "by
  * Enter a room.
  * @param {string} room  slug or id
  * @param {Partial<Handlers>} [handlers]
- * @param {{base?: string, world?: object}} [options]  `base`: the server's origin, when it is not the page's;
- *   `world`: stands in for `globalThis` in tests
+ * @param {{base?: string, world?: object}} [options]  the server's origin, when it is not the page's; what
+ *   stands in for `globalThis` in tests
  */
 export function connect(room, handlers = {}, options = {}) {
   return new Connection(room, handlers, options);
-}
-
-/** Who I am, or null without a session. @returns {Promise<User|null>} */
-export async function whoami(options = {}) {
-  const answer = await ask(options, "GET", "/api/session");
-  return answer.status === 401 ? null : demand(answer).user;
 }
 
 /** Take another name, of 1–32 characters; past messages keep the old one. @returns {Promise<User>} */
@@ -111,11 +101,6 @@ export class Connection {
     this.#open();
   }
 
-  /** The cursor of the last event handed over; null before the first `hello`. */
-  get cursor() {
-    return this.#position.cursor;
-  }
-
   /**
    * Speak. Resolves when the server has answered for the message, however many attempts that takes.
    * Messages go out one after the other, in the order of the calls.
@@ -123,7 +108,7 @@ export class Connection {
    * @param {string} text
    * @param {{clientId?: string, signal?: AbortSignal, onretry?: (why: MaruError) => void}} [options]
    *   a `clientId` of one's own lets it be tried again after a reload; `signal` stops trying
-   * @returns {Promise<{id: string, seq: number, cursor: string, ts: number, duplicate: boolean}>}
+   * @returns {Promise<{id: string, seq: number, cursor: string, ts: number}>}
    * @throws {MaruError} when the message is refused for good
    */
   send(text, { clientId = newId(), signal, onretry } = {}) {
@@ -167,8 +152,9 @@ export class Connection {
     this.#drop();
     if (this.state !== "connecting") this.#say("waiting");
     const base = this.#options.base ?? "";
+    const { cursor } = this.#position;
     // For streams made anew; an EventSource that reconnects sends a header, which is stronger.
-    const url = base + this.#path("/events") + (this.cursor ? `?last_event_id=${this.cursor}` : "");
+    const url = base + this.#path("/events") + (cursor ? `?last_event_id=${cursor}` : "");
     const source = new this.#world.EventSource(url, { withCredentials: base !== "" });
     this.#source = source;
     source.onmessage = (message) => this.#hear("event", message);
@@ -198,7 +184,7 @@ export class Connection {
       this.#failures = 0;
       this.#farewell = undefined;
       this.me = data.user;
-      if (!this.cursor || !data.resumed) this.#position.start(data.cursor);
+      if (!this.#position.cursor || !data.resumed) this.#position.start(data.cursor);
       this.#say("replaying");
     }
     if (kind === "live") this.#say("live");
@@ -210,7 +196,7 @@ export class Connection {
   }
 
   #isNext(event) {
-    const from = this.cursor;
+    const from = this.#position.cursor;
     const found = this.#position.take(event);
     // A server that keeps its promises announces its holes; one that does not is not believed.
     const to = formatCursor({ epoch: event.epoch, seq: event.seq - 1 });
@@ -234,7 +220,7 @@ export class Connection {
     else this.#reopening = setTimeout(() => this.#open(), backoff(this.#failures++));
   }
 
-  /** Leave nothing open in the back-forward cache, and look again after every sleep. */
+  /** Nothing stays open in the back-forward cache, and after every sleep one looks again. */
   #listenToThePage() {
     const { signal } = this.#ended;
     const { document } = this.#world;
@@ -271,7 +257,7 @@ export class Connection {
     }
   }
 
-  /** As long as the server asks for, or else until the stream is back. */
+  /** As long as the server asks for, else until the stream is back. */
   async #pause(asked, attempt, signal) {
     let timer;
     await new Promise((resolve) => {
@@ -363,7 +349,7 @@ export function formatCursor({ epoch, seq }) {
   return `${epoch}-${seq}`;
 }
 
-/** Milliseconds before the next attempt: doubling, and spread so that a crowd does not come back as one. */
+/** Milliseconds until the next attempt: doubling, and spread so that a crowd does not come back as one. */
 export function backoff(attempt, random = Math.random) {
   const most = Math.min(BACKOFF_MS.first * 2 ** attempt, BACKOFF_MS.most);
   return Math.round(most * (0.5 + random() / 2));
@@ -376,12 +362,12 @@ export function retryAfter(header, now = Date.now()) {
   return Number.isNaN(wait) ? null : Math.max(0, wait);
 }
 
-/** No answer, or one that says *later*: the same may be asked again. */
+/** No answer, or one that says *later*. */
 export function isPassing(status) {
-  return [0, 408, 425, 429].includes(status) || status >= 500;
+  return [0, 408, 429].includes(status) || status >= 500;
 }
 
-/** 128 random bits. Not `crypto.randomUUID`: pages over plain HTTP do not have it. */
+/** 128 random bits; `crypto.randomUUID` is missing over plain HTTP. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

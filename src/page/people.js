@@ -6,14 +6,15 @@ import { words } from "./words.js";
 
 /** Faces shown; the rest of a crowd is a number. */
 const FACES = 100;
-/** From here on there is room for the list beside the conversation; below, it lies over it. */
+/** There is room for the list beside the conversation. */
 const WIDE = "(min-width: 56rem)";
-/** Digests name only some of a crowd; the full list is asked for again, at most this often. */
+/** Digests name only some of a crowd; the list is asked for again, at most this often. */
 const REFRESH_MS = 5_000;
 
 export class People {
   #panel;
   #button;
+  #mine;
   #form;
   #handlers;
   #me = null;
@@ -25,11 +26,13 @@ export class People {
   constructor(root, handlers) {
     this.#panel = root.querySelector(".people");
     this.#button = root.querySelector(".here");
+    this.#mine = root.querySelector(".me");
     this.#form = root.querySelector(".rename");
+    this.#mine.querySelector("button").addEventListener("click", () => this.#startRenaming());
     this.#handlers = handlers;
     this.#button.addEventListener("click", () => this.#toggle(this.#button.getAttribute("aria-expanded") !== "true"));
     this.#panel.querySelector(".close").addEventListener("click", () => this.#toggle(false));
-    this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape());
+    this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.#leave());
     root.querySelector(".talk").addEventListener("click", () => this.#wide.matches || this.#show(false));
     this.#wide.addEventListener("change", () => this.#show(this.#wide.matches));
     this.#show(this.#wide.matches);
@@ -41,9 +44,8 @@ export class People {
     this.#draw();
   }
 
-  /** A stream has begun: who I am, and how many are here. */
-  greet(me, online) {
-    this.#me = me;
+  /** A stream has begun. */
+  greet(online) {
     this.#online = online;
     this.#draw();
     this.#refresh();
@@ -67,7 +69,9 @@ export class People {
 
   setMe(me) {
     this.#me = me;
-    if (this.#here.has(me.id)) this.#here.set(me.id, me);
+    this.#mine.hidden = false;
+    this.#mine.querySelector(".face").replaceChildren(avatar(me.id));
+    this.#mine.querySelector(".who").textContent = me.name;
     this.#draw();
   }
 
@@ -80,30 +84,21 @@ export class People {
       this.#online = online;
       this.#draw();
     } catch {
-      // The stream says how many are here, and the next presence event asks again.
+      // The next presence event asks again.
     }
   }
 
   #draw() {
-    const me = this.#me;
-    const others = [...this.#here.values()].filter((user) => user.id !== me?.id);
+    const others = [...this.#here.values()].filter((user) => user.id !== this.#me?.id);
     others.sort((a, b) => a.name.localeCompare(b.name));
-    const shown = me ? [me, ...others.slice(0, FACES)] : [];
-    const faces = shown.map((user) => this.#face(user, user === me));
-    this.#panel.querySelector(".faces").replaceChildren(...faces);
-    const unseen = Math.max(0, this.#online - shown.length);
-    this.#panel.querySelector(".others").textContent = unseen && shown.length ? words("more", { n: unseen }) : "";
-    this.#button.hidden = this.#online === 0;
-    this.#button.textContent = words("here", { n: Math.max(this.#online, 1) });
-  }
-
-  #face(user, isMe) {
-    const name = make("span", { class: "who", text: user.name, dir: "auto" });
-    if (!isMe) return make("li", {}, avatar(user.id), name);
-    const button = make("button", {
-      class: "quiet", type: "button", text: words("rename"), onclick: () => this.#startRenaming(),
+    const faces = others.slice(0, FACES).map((user) => {
+      return make("li", {}, avatar(user.id), make("span", { class: "who", text: user.name, dir: "auto" }));
     });
-    return make("li", { class: "me" }, avatar(user.id), make("div", {}, name, make("span", { class: "you", text: words("you") }), button));
+    this.#panel.querySelector(".faces").replaceChildren(...faces);
+    const unseen = this.#online - faces.length - 1;
+    this.#panel.querySelector(".others").textContent = unseen > 0 ? words("more", { n: unseen }) : "";
+    this.#button.hidden = !this.#me;
+    this.#button.textContent = words("here", { n: this.#online });
   }
 
   #show(open) {
@@ -117,7 +112,7 @@ export class People {
     else if (!this.#wide.matches) this.#panel.querySelector(".close").focus();
   }
 
-  #escape() {
+  #leave() {
     if (!this.#form.hidden) this.#stopRenaming();
     else if (!this.#wide.matches) this.#toggle(false);
   }
@@ -132,9 +127,8 @@ export class People {
   }
 
   #stopRenaming() {
-    if (this.#form.hidden) return;
     this.#form.hidden = true;
-    this.#panel.querySelector(".me button")?.focus();
+    this.#mine.querySelector("button").focus();
   }
 
   async #rename() {

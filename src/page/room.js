@@ -18,7 +18,7 @@ const PAGE = 50;
 const AHEAD = 800;
 /** New messages kept for screen readers. */
 const ANNOUNCED = 5;
-/** A connection lost for longer than this is worth a sentence. */
+/** A connection lost for longer is worth a sentence. */
 const WORTH_SAYING_MS = 2_000;
 
 export function openRoom(slug) {
@@ -33,12 +33,12 @@ class Room {
   #me = null;
   #connection;
   #outbox;
-  #timeline = new Timeline();
+  #timeline = new Timeline(() => this.#list.draw());
   #list;
   #composer;
   #people;
 
-  /** Unsent messages: those that wait until it is known who I am, and the means to stop those under way. */
+  /** Unsent messages that wait until it is known who I am; what stops those under way. */
   #kept = [];
   #sending = new Map();
 
@@ -68,7 +68,7 @@ class Room {
       onretry: (echo) => this.#sayAgain(echo),
       ondiscard: (echo) => this.#discard(echo),
       onload: (gap) => this.#loadGap(gap),
-      ondismiss: (gap) => this.#changed(this.#timeline.dropGap(gap)),
+      ondismiss: (gap) => this.#timeline.drop(gap),
       onagain: () => this.#loadOlder(),
     });
     this.#composer = new Composer(this.#find(".composer"), {
@@ -96,18 +96,17 @@ class Room {
 
   #hello({ user, cursor, online }) {
     this.#become(user);
-    this.#people.greet(user, online);
+    this.#people.greet(online);
     if (this.#start === null) {
       this.#start = parseCursor(cursor);
-      if (this.#start.seq === 0) this.#older = "beginning";
+      if (this.#start.seq === 0) this.#above("beginning");
     }
     for (const message of this.#kept.splice(0)) this.#send(message);
-    this.#changed();
   }
 
   #live() {
     this.#begun = true;
-    this.#changed();
+    this.#list.draw();
   }
 
   #event(event) {
@@ -120,31 +119,33 @@ class Room {
     if (this.#detached && event.type === "message") this.#timeline.dropEcho(event.client_id);
     else this.#timeline.put(event);
     if (this.#list.isAtEnd && this.#timeline.keepNewest(MOST_ROWS)) this.#moreAbove(null);
-    this.#changed();
   }
 
   #announce({ user, text }) {
     if (!this.#list.isAtEnd) this.#fresh++;
     if (this.#connection.state !== "live") return;
     const announcer = this.#find(".announcer");
-    announcer.append(make("p", { text: words("said", { name: user.name, text }) }));
+    announcer.append(make("p", { text: `${user.name}: ${text}` }));
     while (announcer.childElementCount > ANNOUNCED) announcer.firstElementChild.remove();
   }
 
   #gap({ to }) {
     this.#start = parseCursor(to);
+    this.#seen = this.#start.seq;
     const shown = this.#timeline.newest?.seq ?? 0;
-    if (this.#start.seq >= shown && shown && !this.#detached) return this.#changed(this.#timeline.putGap(shown, to));
+    if (shown && this.#seen >= shown && !this.#detached) return this.#timeline.putGap(shown, to);
     // The log went back: it is another one than was shown, and begins anew on the page too.
-    if (this.#start.seq < shown) this.#timeline.clear();
+    if (this.#seen < shown) {
+      this.#timeline.clear();
+      this.#detached = false;
+    }
     this.#moreAbove(null);
-    this.#changed();
   }
 
   #presence(presence) {
     this.#people.change(presence);
-    const others = [...presence.joined, ...presence.left].some((user) => user.id !== this.#me.id);
-    if (others && !this.#detached) this.#changed(this.#timeline.putNotice(presence.text, Date.now()));
+    const others = [presence.joined, presence.left].flat().some((user) => user && user.id !== this.#me.id);
+    if (others && !this.#detached) this.#timeline.putNotice(presence.text);
   }
 
   #state(state) {
@@ -167,7 +168,7 @@ class Room {
     this.#goToNewest();
   }
 
-  /** What an earlier visit could not send stands in the room again, and goes out as soon as I am someone. */
+  /** What an earlier visit could not send goes out as soon as I am someone. */
   #remember() {
     for (const message of this.#outbox.all()) {
       this.#timeline.putEcho({ ...message, status: "waiting" });
@@ -180,14 +181,13 @@ class Room {
     const { clientId, text } = kept;
     if (!this.#timeline.echo(clientId)) return;
     if (!maySendAgain(kept, this.#me.id, Date.now())) {
-      const why = words(kept.user === this.#me.id ? "oldUnsent" : "otherUnsent");
-      return this.#changed(this.#timeline.setEcho(clientId, "failed", why));
+      return this.#timeline.setEcho(clientId, "failed", words("oldUnsent"));
     }
     const message = { ...kept, user: this.#me.id };
     const stop = new AbortController();
     this.#outbox.put(message);
     this.#sending.set(clientId, stop);
-    const waits = () => this.#changed(this.#timeline.setEcho(clientId, "waiting"));
+    const waits = () => this.#timeline.setEcho(clientId, "waiting");
     try {
       await this.#connection.send(text, { clientId, signal: stop.signal, onretry: waits });
       this.#outbox.remove(clientId);
@@ -198,7 +198,6 @@ class Room {
       this.#timeline.setEcho(clientId, "failed", error.message);
     } finally {
       this.#sending.delete(clientId);
-      this.#changed();
     }
   }
 
@@ -211,7 +210,6 @@ class Room {
     this.#sending.get(clientId)?.abort();
     this.#outbox.remove(clientId);
     this.#timeline.dropEcho(clientId);
-    this.#changed();
   }
 
   #recall() {
@@ -237,8 +235,7 @@ class Room {
   }
 
   async #loadOlder() {
-    this.#older = "loading";
-    this.#changed();
+    this.#above("loading");
     const { oldest } = this.#timeline;
     try {
       const before = this.#before ?? formatCursor(oldest ?? { ...this.#start, seq: this.#start.seq + 1 });
@@ -248,11 +245,10 @@ class Room {
       this.#timeline.put(...page.events);
       if (!this.#list.isAtEnd && this.#timeline.keepOldest(MOST_ROWS)) this.#detach();
       this.#moreAbove(page.before);
-      if (page.before === null) this.#older = "beginning";
+      if (page.before === null) this.#above("beginning");
     } catch {
-      this.#older = "failed";
+      this.#above("failed");
     }
-    this.#changed();
   }
 
   async #loadNewer() {
@@ -269,7 +265,6 @@ class Room {
       // The next scroll asks again.
     }
     this.#loadingNewer = false;
-    this.#changed();
   }
 
   async #goToNewest() {
@@ -287,20 +282,19 @@ class Room {
   }
 
   async #loadGap(gap) {
-    this.#changed(this.#timeline.setGap(gap, { status: "loading" }));
+    this.#timeline.setGap(gap, { status: "loading" });
     try {
       const { epoch, seq } = parseCursor(gap.to);
       const { events, before } = await this.#connection.history({ before: formatCursor({ epoch, seq: seq + 1 }), limit: PAGE });
       const missing = events.filter((event) => event.seq > gap.seq);
       this.#timeline.put(...missing);
       const joined = missing.length < events.length;
-      if (joined && missing.length) this.#timeline.dropGap(gap);
+      if (joined && missing.length) this.#timeline.drop(gap);
       else if (joined || before === null) this.#timeline.setGap(gap, { status: "lost" });
       else this.#timeline.setGap(gap, { status: "open", to: formatCursor({ ...events[0], seq: events[0].seq - 1 }) });
     } catch {
       this.#timeline.setGap(gap, { status: "open" });
     }
-    this.#changed();
   }
 
   #detach() {
@@ -310,10 +304,15 @@ class Room {
 
   #moreAbove(before) {
     this.#before = before;
-    this.#older = "more";
+    this.#above("more");
   }
 
-  /** Whether a page of history ends where the stream is, so that what comes next follows on it. */
+  #above(older) {
+    this.#older = older;
+    this.#list.draw();
+  }
+
+  /** Whether a page of history ends where the stream is. */
   #reaches({ tip }) {
     return parseCursor(tip).seq >= this.#seen;
   }
@@ -336,10 +335,6 @@ class Room {
       commandLine(address),
       commandLine(`curl -d hello ${address}`),
     ];
-  }
-
-  #changed() {
-    this.#list.draw();
   }
 
   #find(selector) {

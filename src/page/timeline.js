@@ -6,11 +6,11 @@
  * else, in the order in which I sent them, and become messages when the log has them.
  */
 
-/** Messages of one person within this time stand together. */
+/** Messages of one person within this time are a group. */
 const GROUP_MS = 5 * 60_000;
 /** Edits and deletions are remembered for messages that are not here yet. */
 const AMENDMENTS_KEPT = 1_000;
-/** A notice says at most this many things; the rest can be seen from who is here. */
+/** A notice says at most this many things. */
 const NOTICE_TEXTS = 3;
 
 export class Timeline {
@@ -20,6 +20,11 @@ export class Timeline {
   #amendments = new Map();
   #me = { id: "", name: "" };
   #keys = 0;
+  #onchange;
+
+  constructor(onchange = () => {}) {
+    this.#onchange = onchange;
+  }
 
   get size() {
     return this.#entries.length;
@@ -41,7 +46,7 @@ export class Timeline {
   /** Whose messages are my own. */
   set me(user) {
     this.#me = user;
-    for (const echo of this.#echoes) echo.user = user;
+    for (const echo of this.#echoes) this.#change(echo, { user });
   }
 
   echo(clientId) {
@@ -63,72 +68,54 @@ export class Timeline {
     if (event.type !== "message") return;
     const known = this.#messages.get(event.seq);
     if (known?.id === event.id) return this.#refresh(known, event);
-    if (known) this.#forget(known);
+    if (known) this.drop(known);
 
     const echo = event.user.id === this.#me.id ? this.echo(event.client_id) : undefined;
     if (echo) this.dropEcho(echo.clientId);
-    const entry = {
-      kind: "message",
-      key: echo?.key ?? ++this.#keys,
-      version: 0,
-      seq: event.seq,
-      epoch: event.epoch,
-      id: event.id,
-      user: event.user,
-      ts: event.ts,
-      day: dayOf(event.ts),
-      text: event.text,
-      edited: event.edited ?? 0,
-      deleted: event.status === "deleted",
-      amendedBy: 0,
-    };
+    const entry = this.#entry("message", {
+      ...event, day: dayOf(event.ts), edited: event.edited ?? 0, deleted: event.status === "deleted", amendedBy: 0,
+    });
+    if (echo) entry.key = echo.key;
     this.#insert(entry);
     this.#messages.set(entry.seq, entry);
     const amendment = this.#amendments.get(entry.seq);
-    if (amendment) applyTo(entry, amendment);
+    if (amendment) this.#apply(entry, amendment);
   }
 
-  /** My own words, before the log has them. `status`: sending, waiting, sent or failed. */
+  /** My own words, before the log has them: sending, waiting, sent or failed. */
   putEcho({ clientId, text, ts, status }) {
-    const user = this.#me;
-    this.#echoes.push({ kind: "echo", key: ++this.#keys, version: 0, clientId, user, text, ts, status, why: "" });
+    this.#echoes.push(this.#entry("echo", { clientId, user: this.#me, text, ts, status, why: "" }));
+    this.#onchange();
   }
 
   setEcho(clientId, status, why = "") {
     const echo = this.echo(clientId);
-    if (!echo) return;
-    Object.assign(echo, { status, why });
-    echo.version++;
+    if (echo) this.#change(echo, { status, why });
   }
 
   dropEcho(clientId) {
     this.#echoes = this.#echoes.filter((echo) => echo.clientId !== clientId);
+    this.#onchange();
   }
 
   /** Someone came or went. Notices in a row are one row. */
-  putNotice(text, ts) {
+  putNotice(text) {
     const last = this.#entries.at(-1);
-    if (last?.kind === "notice") {
-      last.texts = [...last.texts, text].slice(-NOTICE_TEXTS);
-      last.version++;
-      return;
-    }
-    const seq = last?.seq ?? 0;
-    this.#entries.push({ kind: "notice", key: ++this.#keys, version: 0, seq, texts: [text], ts });
+    if (last?.kind === "notice") this.#change(last, { texts: [...last.texts, text].slice(-NOTICE_TEXTS) });
+    else this.#insert(this.#entry("notice", { seq: last?.seq ?? 0, texts: [text] }));
   }
 
   /** Events are missing behind `after` (a seq), up to and with the cursor `to`. */
   putGap(after, to) {
-    this.#insert({ kind: "gap", key: ++this.#keys, version: 0, seq: after, to, status: "open" });
+    this.#insert(this.#entry("gap", { seq: after, to, status: "open" }));
   }
 
   setGap(gap, changes) {
-    Object.assign(gap, changes);
-    gap.version++;
+    this.#change(gap, changes);
   }
 
-  dropGap(gap) {
-    this.#forget(gap);
+  drop(entry) {
+    this.#cut(this.#entries.indexOf(entry), 1);
   }
 
   /** Everything but echoes away: the log that was shown is not the server's any more. */
@@ -136,6 +123,7 @@ export class Timeline {
     this.#entries = [];
     this.#messages.clear();
     this.#amendments.clear();
+    this.#onchange();
   }
 
   /** Keep at most so many entries at one end. @returns {boolean} whether any went */
@@ -178,45 +166,48 @@ export class Timeline {
     this.#amendments.set(event.target, event);
     if (this.#amendments.size > AMENDMENTS_KEPT) this.#amendments.delete(this.#amendments.keys().next().value);
     const entry = this.#messages.get(event.target);
-    if (entry) applyTo(entry, event);
+    if (entry) this.#apply(entry, event);
   }
 
-  /** History knows a message with its edits, the stream as it was written: the one that is further on wins. */
+  #apply(entry, { type, seq, status, text, ts }) {
+    if (entry.deleted || seq <= entry.amendedBy) return;
+    entry.amendedBy = seq;
+    if (type === "delete") this.#change(entry, { deleted: true, text: "" });
+    // An edit of a message deleted later is replayed without its text; the deletion follows.
+    else if (status !== "deleted") this.#change(entry, { text, edited: ts });
+  }
+
+  /** History knows a message with its edits, the stream as it was written. */
   #refresh(entry, event) {
-    if (event.status === "deleted") applyTo(entry, { type: "delete", seq: Infinity });
-    else if ((event.edited ?? 0) > entry.edited) {
-      Object.assign(entry, { text: event.text, edited: event.edited });
-      entry.version++;
-    }
+    if (event.status === "deleted") this.#apply(entry, { type: "delete", seq: Infinity });
+    else if (event.edited > entry.edited) this.#change(entry, { text: event.text, edited: event.edited });
+  }
+
+  #entry(kind, fields) {
+    return { ...fields, kind, key: ++this.#keys, version: 0 };
   }
 
   #insert(entry) {
     let at = this.#entries.length;
     while (at > 0 && this.#entries[at - 1].seq > entry.seq) at--;
     this.#entries.splice(at, 0, entry);
+    this.#onchange();
   }
 
-  #forget(entry) {
-    this.#entries.splice(this.#entries.indexOf(entry), 1);
-    if (entry.kind === "message") this.#messages.delete(entry.seq);
+  #change(entry, changes) {
+    Object.assign(entry, changes);
+    entry.version++;
+    this.#onchange();
   }
 
   #cut(from, count) {
     if (count <= 0) return false;
+    this.#onchange();
     for (const entry of this.#entries.splice(from, count)) {
       if (entry.kind === "message") this.#messages.delete(entry.seq);
     }
     return true;
   }
-}
-
-function applyTo(entry, amendment) {
-  if (entry.deleted || amendment.seq <= entry.amendedBy) return;
-  entry.amendedBy = amendment.seq;
-  entry.version++;
-  if (amendment.type === "delete") Object.assign(entry, { deleted: true, text: "" });
-  // An edit of a message deleted later is replayed without its text; the deletion follows.
-  else if (amendment.status !== "deleted") Object.assign(entry, { text: amendment.text, edited: amendment.ts });
 }
 
 function belongTogether(before, entry) {

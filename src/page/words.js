@@ -38,7 +38,6 @@ const WORDS = {
   waiting: ["Reconnecting…", "다시 연결하는 중…"],
   paused: ["Paused", "잠시 멈춤"],
   refused: ["You cannot enter this room.", "이 방에는 들어갈 수 없어요."],
-  closed: ["Closed", "닫힘"],
   offline: ["Offline", "오프라인"],
   kept: ["No connection just now. What you write is kept and goes out when it is back.", "지금은 연결이 끊겼어요. 쓴 말은 보관했다가 연결되면 보낼게요."],
   emptyTitle: ["It is quiet in here.", "아직 조용하네요."],
@@ -61,13 +60,11 @@ const WORDS = {
   unsent: ["waiting for the connection", "연결을 기다리는 중"],
   failed: ["Not sent: {why}", "보내지 못함: {why}"],
   oldUnsent: ["from an earlier visit", "지난번에 쓴 메시지"],
-  otherUnsent: ["you were someone else then", "다른 이름으로 쓴 메시지"],
   retry: ["Send again", "다시 보내기"],
   discard: ["Discard", "버리기"],
   tooLong: ["too long by {n} bytes", "{n}바이트 넘쳤어요"],
   today: ["Today", "오늘"],
   yesterday: ["Yesterday", "어제"],
-  said: ["{name}: {text}", "{name}: {text}"],
 };
 
 export const language = globalThis.navigator?.language?.startsWith("ko") ? "ko" : "en";
@@ -78,8 +75,7 @@ export function words(key, places = {}) {
 }
 
 const clock = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
-const calendar = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" });
-const calendarWithYear = new Intl.DateTimeFormat(language, { dateStyle: "full" });
+const calendar = new Intl.DateTimeFormat(language, { dateStyle: "full" });
 
 export function timeOf(ts) {
   return clock.format(ts);
@@ -88,9 +84,7 @@ export function timeOf(ts) {
 export function dayOf(ts, now = Date.now()) {
   const days = Math.round((midnight(now) - midnight(ts)) / 86_400_000);
   if (days === 0) return words("today");
-  if (days === 1) return words("yesterday");
-  const thisYear = new Date(ts).getFullYear() === new Date(now).getFullYear();
-  return (thisYear ? calendar : calendarWithYear).format(ts);
+  return days === 1 ? words("yesterday") : calendar.format(ts);
 }
 
 function midnight(ts) {

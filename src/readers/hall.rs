@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     Farewell, NewReader, Occupant, Rules, Source, Stats, Why, members::Members, private::Private, ring::Ring,
-    rounds::Rounds, slab::Slab, stats::Tally,
+    rounds::Rounds, slab::Slab, stats::Tally, sweep::SLICE,
 };
 use crate::event::{EventKind, Frame, LogId, Seq};
 
@@ -121,6 +121,8 @@ pub struct Hall<S: Source, O: Occupant, W: Wire> {
     pub(super) warm: Vec<u32>,
     pub(super) rounds: Rounds,
     pub(super) scratch: Vec<u8>,
+    /// Sends between two looks at the mailbox.
+    pub(super) slice: usize,
     /// Occupants who have left since [`departed`](Self::departed) was asked.
     departed: usize,
 }
@@ -143,6 +145,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
             rounds: Rounds::new(&rules),
             rules,
             scratch: Vec::new(),
+            slice: SLICE,
             departed: 0,
         }
     }
@@ -275,7 +278,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         put(&mut room.ring);
         room.posted = self.rounds.now;
         self.tally.appended += 1;
-        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_add(room.ring.head() - before);
+        self.tally.ring_bytes += (room.ring.head() - before) as i64;
         if !room.warm {
             room.warm = true;
             self.warm.push(key);
@@ -296,7 +299,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     fn scrub(&mut self, key: u32, message: Seq) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         let (seats, members) = (&mut self.seats, &room.members);
-        let before = room.ring.len() as u64;
+        let before = room.ring.len() as i64;
         room.ring.scrub(message, |scrubbed| {
             if let Some(swept_to) = &mut room.sweep {
                 *swept_to = scrubbed.carry(*swept_to).0;
@@ -310,8 +313,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
                 }
             }
         });
-        let grown = (room.ring.len() as u64).wrapping_sub(before);
-        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_add(grown);
+        self.tally.ring_bytes += room.ring.len() as i64 - before;
         for &member in members.all() {
             if let Some(private) = &mut seats.get_mut(member).expect("members have seats").private {
                 private.scrub(message);
@@ -377,7 +379,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     pub(super) fn leave(&mut self, key: u32, why: Why, how: Close) {
         self.depart(key, why);
         if let Some(seat) = self.seats.remove(key) {
-            self.tally.readers = self.tally.readers.wrapping_sub(1);
+            self.tally.readers -= 1;
             self.wire.close(seat.socket, how);
         }
     }
@@ -396,6 +398,8 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
                 .remove(place, |key, place| seats.get_mut(key).expect("members have seats").place = place);
             if room.members.is_empty() {
                 self.shut(room_key);
+            } else {
+                self.settle(room_key);
             }
         }
         drop(occupant);
@@ -405,8 +409,8 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     fn shut(&mut self, key: u32) {
         let Some(room) = self.rooms.remove(key) else { return };
         self.by_log.remove(&room.source.log());
-        self.tally.rings = self.tally.rings.wrapping_sub(1);
-        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_sub(room.ring.len() as u64);
+        self.tally.rings -= 1;
+        self.tally.ring_bytes -= room.ring.len() as i64;
         if room.queued {
             self.sweeps.retain(|&queued| queued != key);
             self.pauses.retain(|&(_, paused)| paused != key);

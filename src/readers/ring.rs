@@ -183,21 +183,16 @@ impl Ring {
                 continue;
             };
             let (at, end) = (chunk.at, self.chunks.get(i + 1).map_or(self.head(), |next| next.at));
+            // If its beginning has been given up, everybody is in its midst or beyond, and nobody will read it anew.
             let from = at.max(self.tail);
+            let frame = frame.scrubbed();
             let mut new = Vec::new();
-            // Once its beginning has been given up everybody is in its midst or beyond: nobody needs it anew.
-            let kept = from == at;
-            if kept {
-                let frame = frame.scrubbed();
-                put_chunk(&mut new, frame.bytes());
-                self.chunks[i].frame = Some(frame);
-            } else {
-                self.chunks.remove(i);
-            }
+            put_chunk(&mut new, frame.bytes());
+            self.chunks[i].frame = Some(frame);
             let new_end = from + new.len() as u64;
             let range = self.index(from)..self.index(end);
             let old = self.bytes.splice(range, new).collect();
-            i += usize::from(kept);
+            i += 1;
             for later in self.chunks.range_mut(i..) {
                 later.at = later.at - end + new_end;
             }

@@ -202,17 +202,14 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
-    /// Sends a ping to a reader that has everything else.
+    /// Sends a ping to a reader that is at a chunk boundary, as all are that are open.
     fn ping_one(&mut self, key: u32, ping: &[u8]) -> bool {
         let Some(seat) = self.seats.get_mut(key) else { return false };
-        if self.rooms.get(seat.room).is_none_or(|room| seat.cursor < room.ring.head()) {
-            return false;
-        }
         let sent = self.wire.send(&seat.socket, ping);
         let n = if let Sent::Took(n) = sent { n } else { 0 };
-        self.tally.bytes += n as u64;
-        self.tally.sends += u64::from(n > 0);
-        self.tally.pings += u64::from(n > 0);
+        self.tally.bytes += n as i64;
+        self.tally.sends += i64::from(n > 0);
+        self.tally.pings += i64::from(n > 0);
         match sent {
             Sent::Gone => self.leave(key, Why::Left, Close::Gently),
             _ if n == ping.len() => {

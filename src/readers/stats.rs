@@ -14,18 +14,19 @@ macro_rules! stats {
             ended: [AtomicU64; Why::COUNT],
         }
 
-        /// One thread's counters since they were last given to [`Stats`]. Gauges go down by wrapping.
+        /// One thread's changes since they were last given to [`Stats`].
         #[derive(Default)]
         pub(crate) struct Tally {
-            $(pub(crate) $name: u64,)*
+            $(pub(crate) $name: i64,)*
             pub(crate) ended: [u64; Why::COUNT],
         }
 
         impl Tally {
             /// Adds everything to `stats` and begins anew.
             pub(crate) fn hand_in(&mut self, stats: &Stats) {
+                // A gauge that goes down wraps around, here and in the atomic alike.
                 $(if self.$name != 0 {
-                    stats.$name.fetch_add(self.$name, Ordering::Relaxed);
+                    stats.$name.fetch_add(self.$name as u64, Ordering::Relaxed);
                 })*
                 for (ended, n) in stats.ended.iter().zip(self.ended) {
                     if n != 0 {

@@ -7,8 +7,8 @@ use super::{
     stats::Tally,
 };
 
-/// Sends between two looks at the mailbox.
-const SLICE: usize = 256;
+/// Sends between two looks at the mailbox: below 1 ms.
+pub(super) const SLICE: usize = 256;
 
 /// A ring is hot when it was swept without a break for so long, in ms.
 const HOT: u64 = 100;
@@ -26,7 +26,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     /// [`rest`](Self::rest) says so.
     pub fn work(&mut self) {
         self.take_up_paused();
-        let mut budget = SLICE.saturating_sub(self.look_around(SLICE));
+        let mut budget = self.slice - self.look_around(self.slice);
         while budget > 0 {
             let Some(key) = self.sweeps.pop_front() else { break };
             budget = budget.saturating_sub(self.sweep(key, budget).max(1));
@@ -102,7 +102,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         let cursors = blocked.filter_map(|&member| self.seats.get(member)).map(|seat| seat.cursor);
         let slowest = cursors.min().unwrap_or(swept_to).min(swept_to);
         self.tally.sweeps += 1;
-        self.tally.ring_bytes = self.tally.ring_bytes.wrapping_sub(slowest - room.ring.tail());
+        self.tally.ring_bytes -= (slowest - room.ring.tail()) as i64;
         room.ring.trim(slowest);
         room.queued = swept_to < room.ring.head();
         if !room.queued {
@@ -120,10 +120,20 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
+    /// Gives up what a ring held for a blocked reader that was the last to lack it.
+    pub(super) fn settle(&mut self, key: u32) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if !room.queued && room.members.blocked().is_empty() {
+            self.tally.ring_bytes -= room.ring.len() as i64;
+            room.ring.trim(room.ring.head());
+        }
+    }
+
     /// Gives one reader what it lacks, out of turn.
     pub(super) fn resume(&mut self, key: u32) {
         let Some(seat) = self.seats.get_mut(key) else { return };
-        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        let home = seat.room;
+        let Some(room) = self.rooms.get_mut(home) else { return };
         let given =
             give(seat, &room.ring, &mut self.wire, &mut self.scratch, &mut self.tally, self.rounds.now);
         match (given, seat.state) {
@@ -133,6 +143,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
                 room.members.unblock(place, |key, place| {
                     seats.get_mut(key).expect("members have seats").place = place;
                 });
+                self.settle(home);
             }
             (Given::Some, State::Open) => self.block(key),
             (Given::All | Given::Some, _) => {}
@@ -189,7 +200,7 @@ fn give<W: Wire, O>(
         let from = seat.cursor;
         seat.cursor += n as u64;
         seat.since = now;
-        tally.deliveries += ring.chunks_between(from, seat.cursor) as u64;
+        tally.deliveries += ring.chunks_between(from, seat.cursor) as i64;
     }
     given
 }
@@ -212,7 +223,7 @@ fn give_private<W: Wire, O>(
         let (given, n) = hand_over(&seat.socket, scratch, wire, tally);
         if n > 0 {
             seat.since = now;
-            tally.deliveries += private.sent(n) as u64;
+            tally.deliveries += private.sent(n) as i64;
         }
         if given != Given::All {
             return given;
@@ -225,8 +236,8 @@ fn give_private<W: Wire, O>(
 fn hand_over<W: Wire>(socket: &W::Socket, bytes: &[u8], wire: &mut W, tally: &mut Tally) -> (Given, usize) {
     let sent = wire.send(socket, bytes);
     let n = if let Sent::Took(n) = sent { n } else { 0 };
-    tally.sends += u64::from(n > 0);
-    tally.bytes += n as u64;
+    tally.sends += i64::from(n > 0);
+    tally.bytes += n as i64;
     if n == bytes.len() {
         return (Given::All, n);
     }

@@ -166,7 +166,7 @@ describe("a timeline", () => {
   test("says in one line who came and went in a row", () => {
     const timeline = new Timeline();
     timeline.put(said(1));
-    for (const text of ["a joined", "b joined", "a left", "c joined"]) timeline.putNotice(text, NOON);
+    for (const text of ["a joined", "b joined", "a left", "c joined"]) timeline.putNotice(text);
     timeline.put(said(2));
     assert.deepEqual(kinds(timeline), ["day", "message", "notice", "message"]);
     assert.deepEqual(timeline.rows()[2].entry.texts, ["b joined", "a left", "c joined"]);
@@ -179,7 +179,7 @@ describe("a timeline", () => {
     timeline.put(said(6));
     timeline.put(said(5));
     assert.deepEqual(kinds(timeline), ["day", "message", "gap", "message", "message"]);
-    timeline.dropGap(timeline.rows()[2].entry);
+    timeline.drop(timeline.rows()[2].entry);
     timeline.put(said(1));
     assert.deepEqual(texts(timeline), ["text 1", "text 5", "text 6"]);
   });

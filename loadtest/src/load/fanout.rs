@@ -4,14 +4,14 @@
 //! Latency runs from when a POST was due to when the last reader has the event, commit included.
 
 use super::readers::Readers;
+use super::report::{Measured, Report};
 use super::run::{Latencies, Pace, mark, run};
 use super::target::Target;
 use super::voices::Voices;
 use super::{Failure, Progress, Server, check_open_files};
 use crate::proc;
-use serde::Serialize;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Messages sent before the measurement: caches, buffers and TCP windows are warm then.
 const WARM_UP: u64 = 20;
@@ -77,62 +77,6 @@ pub struct FloorAlone {
     /// The floor on core 0, the load on core 1
     #[arg(long)]
     pin: bool,
-}
-
-/// One measurement.
-#[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    /// `floor` or `maru`.
-    pub target: &'static str,
-    /// Which of the rounds, from 1.
-    pub round: usize,
-    /// Readers of the room.
-    pub readers: usize,
-    /// Messages sent.
-    pub messages: u64,
-    /// Entries of the log that readers got while it was measured.
-    pub deliveries: u64,
-    /// Other events that readers got in the same time (`ping`, `presence` …).
-    pub others: u64,
-    /// Bytes to each reader for one message.
-    pub bytes: f64,
-    /// Server CPU per delivery, that of the speaking taken away (µs).
-    pub cost_us: f64,
-    /// Server CPU per message without readers (µs).
-    pub speaking_us: f64,
-    /// Deliveries a second.
-    pub per_second: f64,
-    /// CPU of the loader per delivery (µs): where it comes near the wall time, the loader is the bottleneck.
-    pub loader_us: f64,
-    /// POST until its answer (ms).
-    pub answer_p50_ms: f64,
-    /// POST until its answer (ms).
-    pub answer_p99_ms: f64,
-    /// POST until the last reader has the event (ms).
-    pub last_reader_p50_ms: f64,
-    /// POST until the last reader has the event (ms).
-    pub last_reader_p99_ms: f64,
-}
-
-/// All measurements, and the server as a multiple of the floor.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    scenario: &'static str,
-    machine: String,
-    pace: String,
-    runs: Vec<Measured>,
-    ratios: Vec<Ratio>,
-}
-
-/// The server by the floor at one number of readers; each the mean of all rounds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Ratio {
-    readers: usize,
-    floor_us: f64,
-    server_us: f64,
-    cost: f64,
-    last_reader_p50: f64,
-    last_reader_p99: f64,
 }
 
 /// What all measurements of a scenario share.
@@ -243,10 +187,12 @@ impl Plan {
         mark(&mut readers, &mut voices, &self.text)?;
         run(&mut readers, &mut voices, WARM_UP, self.pace, &self.text, &progress)?;
         let before = (readers.tally.deliveries, readers.tally.bytes, others(&readers));
-        let own = proc::Cpu::of(std::process::id())?;
+        let (start, own, busy) = (Instant::now(), proc::Cpu::of(std::process::id())?, proc::busy()?);
         let (spent, late) =
             cpu_of(target, || run(&mut readers, &mut voices, messages, self.pace, &self.text, &progress))?;
         let own = proc::Cpu::of(std::process::id())?.since(&own);
+        let elsewhere = (proc::busy()?.saturating_sub(busy)).saturating_sub(own + spent);
+        let cores = |time: Duration| time.as_secs_f64() / start.elapsed().as_secs_f64();
         let deliveries = readers.tally.deliveries - before.0;
         let expected = messages * count as u64;
         if deliveries != expected {
@@ -266,7 +212,8 @@ impl Plan {
             cost_us: per_delivery(us(spent) - us(speaking) * messages as f64),
             speaking_us: us(speaking),
             per_second: deliveries as f64 / late.wall.as_secs_f64(),
-            loader_us: per_delivery(us(own)),
+            loader_cores: cores(own),
+            elsewhere_cores: cores(elsewhere),
             answer_p50_ms: ms(&late.answer, 0.5),
             answer_p99_ms: ms(&late.answer, 0.99),
             last_reader_p50_ms: ms(&late.last_reader, 0.5),
@@ -294,72 +241,4 @@ fn others(readers: &Readers) -> u64 {
 
 fn ms(histogram: &hdrhistogram::Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1e6
-}
-
-impl Report {
-    fn new(scenario: &'static str, pace: Pace, runs: Vec<Measured>) -> Self {
-        let mut counts: Vec<usize> = runs.iter().map(|run| run.readers).collect();
-        counts.dedup();
-        let ratios = counts.into_iter().filter_map(|readers| ratio(&runs, readers)).collect();
-        Self { scenario, machine: proc::machine(), pace: format!("{pace:?}"), runs, ratios }
-    }
-}
-
-fn ratio(runs: &[Measured], readers: usize) -> Option<Ratio> {
-    let mean = |target: &str, what: fn(&Measured) -> f64| {
-        let of: Vec<f64> =
-            runs.iter().filter(|r| r.target == target && r.readers == readers).map(what).collect();
-        (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64)
-    };
-    let by_floor = |what: fn(&Measured) -> f64| Some(mean("maru", what)? / mean("floor", what)?);
-    Some(Ratio {
-        readers,
-        floor_us: mean("floor", |r| r.cost_us)?,
-        server_us: mean("maru", |r| r.cost_us)?,
-        cost: by_floor(|r| r.cost_us)?,
-        last_reader_p50: by_floor(|r| r.last_reader_p50_ms)?,
-        last_reader_p99: by_floor(|r| r.last_reader_p99_ms)?,
-    })
-}
-
-impl std::fmt::Display for Measured {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:5} round {} {:6} readers: {:.3} µs per delivery, last reader p50 {:.2} p99 {:.2} ms \
-             ({} messages of {:.0} bytes, speaking {:.0} µs, loader {:.2} µs, {:.2} M/s, others {})",
-            self.target,
-            self.round,
-            self.readers,
-            self.cost_us,
-            self.last_reader_p50_ms,
-            self.last_reader_p99_ms,
-            self.messages,
-            self.bytes,
-            self.speaking_us,
-            self.loader_us,
-            self.per_second / 1e6,
-            self.others,
-        )
-    }
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} on {}, {}", self.scenario, self.machine, self.pace)?;
-        self.runs.iter().try_for_each(|run| writeln!(f, "  {run}"))?;
-        for ratio in &self.ratios {
-            writeln!(
-                f,
-                "  {:6} readers: {:.3} / {:.3} µs = {:.3} × floor; last reader p50 {:.2} ×, p99 {:.2} ×",
-                ratio.readers,
-                ratio.server_us,
-                ratio.floor_us,
-                ratio.cost,
-                ratio.last_reader_p50,
-                ratio.last_reader_p99
-            )?;
-        }
-        write!(f, "  nothing lost, repeated or out of order")
-    }
 }

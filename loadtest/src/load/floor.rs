@@ -47,7 +47,6 @@ pub fn program() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
-    // The standard library's backlog is 128, below what the loader has under way at once: no SYN is dropped.
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     println!("floor listens on http://{}", listener.local_addr()?);

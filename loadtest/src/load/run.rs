@@ -40,7 +40,9 @@ pub(crate) fn run(
     text: &str,
     progress: &Progress,
 ) -> Result<Latencies, Failure> {
-    let histogram = || Histogram::new(3).map_err(|e| Failure::Setup(e.to_string()));
+    // Three digits, up to a minute: more than anything that does not stall takes.
+    let histogram =
+        || Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|e| Failure::Setup(e.to_string()));
     let (mut answer, mut last_reader) = (histogram()?, histogram()?);
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let start = Instant::now();

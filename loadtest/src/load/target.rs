@@ -141,7 +141,7 @@ impl Target {
     /// Waits until the process does next to nothing (leaving readers have been seen off, say).
     pub(crate) fn wait_idle(&self) -> Result<(), Failure> {
         const WINDOW: Duration = Duration::from_millis(300);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(15);
         let mut before = self.cpu()?;
         let mut calm = 0;
         while calm < 3 && Instant::now() < deadline {

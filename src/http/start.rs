@@ -1,0 +1,66 @@
+//! Where a stream, or a poll, starts.
+
+use super::{call::Call, problem::Problem};
+use crate::{
+    event::{Cursor, Event, Frame},
+    hub::{DEFAULT_HISTORY, Feed, Gap, GapReason, Plan, Start},
+    log::{Extent, Log, LogError},
+};
+
+/// Where the stream is to start: the header, else the cursor of the query, else `since`, else `history`.
+pub(super) fn asked(call: &Call) -> Result<Start, Problem> {
+    let cursor = |cursor: &str| cursor.parse().map_or(Start::Malformed, Start::After);
+    match call.header("last-event-id") {
+        Some(Ok("")) | None => {}
+        Some(Ok(given)) => return Ok(cursor(given)),
+        Some(Err(())) => return Ok(Start::Malformed),
+    }
+    if let Some(given) = call.query("last_event_id").filter(|given| !given.is_empty()) {
+        return Ok(cursor(&given));
+    }
+    match call.query("since").as_deref() {
+        None | Some("") => {}
+        Some("all") => return Ok(Start::All),
+        Some("live") => return Ok(Start::Live),
+        Some(given) => return Ok(cursor(given)),
+    }
+    let Some(history) = call.query("history") else { return Ok(Start::Last(DEFAULT_HISTORY)) };
+    let most = call.app.bounds.history as usize;
+    let count = history.parse().ok().filter(|count| *count <= most);
+    count.map(Start::Last).ok_or_else(|| Problem::bad_request(format!("history is a number from 0 to {most}")))
+}
+
+/// How a stream begins.
+pub(super) struct Beginning {
+    /// What cannot be given.
+    pub(super) gap: Option<Gap>,
+    /// The first events, where not all after `at` are wanted.
+    pub(super) newest: Vec<Frame>,
+    /// The place before the first event.
+    pub(super) at: Cursor,
+    /// The log that all this was decided on.
+    pub(super) extent: Extent,
+}
+
+/// Finds the beginning that was asked for.
+pub(super) async fn begin(feed: &Feed, log: &Log, start: &Start) -> Result<Beginning, LogError> {
+    let (plan, extent) = feed.plan(start);
+    let (count, lost) = match plan {
+        Plan::After(at) => return Ok(Beginning { gap: None, newest: Vec::new(), at, extent }),
+        Plan::GapThenAfter(gap, at) => return Ok(Beginning { gap: Some(gap), newest: Vec::new(), at, extent }),
+        Plan::Last(count) => (count, None),
+        Plan::GapThenLast(from) => (DEFAULT_HISTORY, Some(from)),
+    };
+    let newest = match feed.last(count) {
+        Some(newest) => newest,
+        None => frames_of(&log.last(feed.room(), count).await?),
+    };
+    let at = newest.first().map_or(extent.tip(), |first| extent.before(first.cursor.seq));
+    let gap = lost.map(|from| Gap { from, to: at, reason: GapReason::Unknown });
+    Ok(Beginning { gap, newest, at, extent })
+}
+
+/// Events as readers get them.
+pub(super) fn frames_of(events: &[Event]) -> Vec<Frame> {
+    events.iter().map(Frame::new).collect()
+}

@@ -1,0 +1,8 @@
+//! The real binary over real sockets: what the contract promises, one fact a test.
+
+#![allow(unreachable_pub)] // It is one crate, and nobody's library.
+
+mod harness;
+mod resume;
+mod speaking;
+mod streams;
