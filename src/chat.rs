@@ -115,7 +115,13 @@ impl Chat {
     ///
     /// # Errors
     /// As the log says.
-    pub async fn speak(&self, room: log::Room, user: User, who: Who, draft: Draft) -> Result<Placed, LogError> {
+    pub async fn speak(
+        &self,
+        room: log::Room,
+        user: User,
+        who: Who,
+        draft: Draft,
+    ) -> Result<Placed, LogError> {
         if let Some(room) = self.present(room.id) {
             room.rename(user.id, &user.name);
         }

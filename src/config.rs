@@ -108,9 +108,11 @@ impl FromStr for LogStyle {
                 "text" => style.json = false,
                 "json" => style.json = true,
                 level => {
-                    style.level = level
-                        .parse()
-                        .map_err(|_| format!("{level:?} is neither text, json nor a level (error, warn, info, debug, trace)"))?;
+                    style.level = level.parse().map_err(|_| {
+                        format!(
+                            "{level:?} is neither text, json nor a level (error, warn, info, debug, trace)"
+                        )
+                    })?;
                 }
             }
         }
@@ -242,8 +244,13 @@ fn secret(s: &str) -> Result<String, String> {
 fn origin(s: &str) -> Result<String, String> {
     let host = s.strip_prefix("https://").or_else(|| s.strip_prefix("http://"));
     match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']) => Ok(s.to_ascii_lowercase()),
-        _ => Err("an origin is a scheme and a host, such as https://blog.example, and nothing behind it".into()),
+        Some(host) if !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']) => {
+            Ok(s.to_ascii_lowercase())
+        }
+        _ => {
+            Err("an origin is a scheme and a host, such as https://blog.example, and nothing behind it"
+                .into())
+        }
     }
 }
 
@@ -290,7 +297,9 @@ mod tests {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
-        for wrong in ["", "30", "s", "1.5s", "-1s", "30 s", "30S", "99999999999999999999s", "18446744073709551615d"] {
+        for wrong in
+            ["", "30", "s", "1.5s", "-1s", "30 s", "30S", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert!(duration(wrong).is_err(), "{wrong:?} was taken");
         }
     }

@@ -74,8 +74,7 @@ impl Feeds {
     pub fn new(postbox: Postbox, memory: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<(Arc<Feed>, Seq)>) {
         let (holes, to_repair) = mpsc::unbounded_channel();
         let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit: memory });
-        let feeds =
-            Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs: AtomicU64::new(0) };
+        let feeds = Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs: AtomicU64::new(0) };
         (Arc::new(feeds), to_repair)
     }
 

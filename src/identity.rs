@@ -137,7 +137,9 @@ impl Seal {
 
     /// The session that a ticket for `path` stands for. It ends when the ticket does.
     pub fn read_ticket(&self, ticket: &str, path: &str) -> Option<Session> {
-        self.read(ticket, Audience::Ticket).filter(|claims| claims.path.as_deref() == Some(path)).map(session_of)
+        self.read(ticket, Audience::Ticket)
+            .filter(|claims| claims.path.as_deref() == Some(path))
+            .map(session_of)
     }
 
     /// An address in disguise: the same for the same address, and of no use without the secret.
@@ -151,11 +153,13 @@ impl Seal {
     fn write(&self, session: &Session, aud: Audience, iat: u64, exp: u64, path: Option<String>) -> String {
         let User { id, name, kind } = session.user.clone();
         let claims = Claims { aud, sub: id, name, kind, sid: session.id, iat, exp, path };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign).expect("claims are plain data")
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign)
+            .expect("claims are plain data")
     }
 
     fn read(&self, token: &str, aud: Audience) -> Option<Claims> {
-        let claims = |key| jsonwebtoken::decode::<Claims>(token, key, &self.rules).ok().map(|data| data.claims);
+        let claims =
+            |key| jsonwebtoken::decode::<Claims>(token, key, &self.rules).ok().map(|data| data.claims);
         self.read.iter().find_map(claims).filter(|claims| claims.aud == aud)
     }
 }

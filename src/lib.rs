@@ -22,13 +22,14 @@
 //! - [`chat`]: what it means to be in a room: presence, limits, visits.
 //! - [`identity`]: sessions, tickets, the names of guests.
 //! - [`http`]: the front desk: requests in, answers and streams out.
-//! - [`server`]: start, accept, and the order of ending. [`config`], [`metrics`]: as they say.
+//! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`metrics`]: as they say.
 //!
 //! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
 
 pub mod chat;
 pub mod config;
 pub mod event;
+pub mod faults;
 pub mod http;
 pub mod hub;
 pub mod identity;
@@ -36,3 +37,4 @@ pub mod log;
 pub mod metrics;
 pub mod readers;
 pub mod server;
+pub mod start;

@@ -3,8 +3,8 @@
 use std::{
     net::IpAddr,
     sync::{
-        atomic::{AtomicBool, Ordering},
         Mutex,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -92,7 +92,11 @@ impl Metrics {
         registry.register("http_answers", "Answers by method and status", self.answers.clone());
         registry.register("messages", "Messages taken", self.messages.clone());
         registry.register("duplicates", "Messages that were known already", self.duplicates.clone());
-        registry.register("refused_heads", "Heads that were refused before they became requests", self.refused_heads.clone());
+        registry.register(
+            "refused_heads",
+            "Heads that were refused before they became requests",
+            self.refused_heads.clone(),
+        );
         registry.register("refused_streams", "Streams answered with a bye", self.refused_streams.clone());
         registry.register("gaps", "Gaps announced", self.gaps.clone());
 
@@ -116,11 +120,31 @@ impl Metrics {
             registry.register(name, help, counter);
         };
         counter(&mut registry, "repairs", "Holes read from the log", repairs);
-        counter(&mut registry, "deliveries", "Chunks delivered to readers", stats.deliveries.load(Ordering::Relaxed));
-        counter(&mut registry, "sends", "send(2) calls that took something", stats.sends.load(Ordering::Relaxed));
+        counter(
+            &mut registry,
+            "deliveries",
+            "Chunks delivered to readers",
+            stats.deliveries.load(Ordering::Relaxed),
+        );
+        counter(
+            &mut registry,
+            "sends",
+            "send(2) calls that took something",
+            stats.sends.load(Ordering::Relaxed),
+        );
         counter(&mut registry, "sent_bytes", "Bytes that they took", stats.bytes.load(Ordering::Relaxed));
-        counter(&mut registry, "short_writes", "send(2) calls that took less than given", stats.short_writes.load(Ordering::Relaxed));
-        counter(&mut registry, "sweeps", "Times a ring's readers were gone over", stats.sweeps.load(Ordering::Relaxed));
+        counter(
+            &mut registry,
+            "short_writes",
+            "send(2) calls that took less than given",
+            stats.short_writes.load(Ordering::Relaxed),
+        );
+        counter(
+            &mut registry,
+            "sweeps",
+            "Times a ring's readers were gone over",
+            stats.sweeps.load(Ordering::Relaxed),
+        );
         counter(&mut registry, "pings", "Pings sent", stats.pings.load(Ordering::Relaxed));
         let ended = Family::<Reason, Counter>::default();
         for (why, reason) in Why::ALL {

@@ -87,7 +87,7 @@ impl Room {
         let block = format!("id: 1-{}\ndata: {{}}\n\n", self.seq);
         let chunk = format!("{:x}\r\n{block}\r\n", block.len());
         // Far into the measurement: the probe, the speaking without readers and the warm-up come before.
-        let harmed = self.seq == 360;
+        let harmed = self.seq == 660;
         for (i, mut reader) in self.readers.iter().enumerate() {
             let last = i + 1 == self.readers.len();
             let times = match manner {

@@ -139,7 +139,8 @@ impl Doors {
             while let Some(room) = self.next_due(now) {
                 room.tick(now);
             }
-            let next = self.due.lock().expect("no panic while locked").first_key_value().map(|((due, _), _)| *due);
+            let next =
+                self.due.lock().expect("no panic while locked").first_key_value().map(|((due, _), _)| *due);
             let wait = async {
                 match next {
                     Some(due) => tokio::time::sleep_until(due.into()).await,

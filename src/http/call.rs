@@ -85,7 +85,9 @@ impl Call {
     /// The first value of a query parameter (application/x-www-form-urlencoded, WHATWG URL §5).
     pub(super) fn query(&self, name: &str) -> Option<String> {
         let query = self.head.uri.query()?;
-        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     }
 
     /// The address, or the network, that limits are counted by.
@@ -114,11 +116,9 @@ impl Call {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(e)) if e.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Problem::bad_request("the body broke off or is not well formed")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "the body took too long",
-            )),
+            Err(_) => {
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body took too long"))
+            }
         }
     }
 
@@ -260,11 +260,7 @@ impl Call {
         if self.cookie().is_none() || site::is_own(&self.head.headers, &self.app.origins) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "bad_origin",
-            "the page that sent this is of another site",
-        ))
+        Err(Problem::new(StatusCode::FORBIDDEN, "bad_origin", "the page that sent this is of another site"))
     }
 
     /// What every answer carries.
@@ -281,7 +277,8 @@ impl Call {
 
 /// JSON, or a sentence that says where it goes wrong.
 pub(super) fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))
 }
 
 /// A path as tickets know it: decoded, without a trailing `/`.

@@ -27,11 +27,7 @@ pub(super) fn readyz(call: &Call) -> Response<Body> {
 /// Prometheus text.
 pub(super) fn metrics(call: &Call) -> Response<Body> {
     let text = call.app.metrics.text(&call.app.chat);
-    with_type(
-        StatusCode::OK,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        Body::full(text),
-    )
+    with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", Body::full(text))
 }
 
 /// The API.

@@ -54,8 +54,7 @@ static PAGE: LazyLock<(String, String)> = LazyLock::new(|| {
 
 /// The page, whatever it shows.
 pub(super) fn page() -> Response<Body> {
-    let mut response =
-        with_type(StatusCode::OK, "text/html; charset=utf-8", Body::full(PAGE.0.as_bytes()));
+    let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", Body::full(PAGE.0.as_bytes()));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -59,8 +59,12 @@ impl Problem {
     }
 
     pub(crate) fn overloaded() -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too much is waiting; nothing was accepted")
-            .retry_after(Duration::from_secs(1))
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too much is waiting; nothing was accepted",
+        )
+        .retry_after(Duration::from_secs(1))
     }
 
     fn retry_after(mut self, wait: Duration) -> Self {

@@ -117,10 +117,7 @@ mod tests {
 
     #[test]
     fn texts_are_decoded_once() {
-        assert_eq!(
-            find(&Method::POST, "/r/%EC%88%98%EB%8B%A4"),
-            Ok(Route::SpeakInOpenRoom("수다".into()))
-        );
+        assert_eq!(find(&Method::POST, "/r/%EC%88%98%EB%8B%A4"), Ok(Route::SpeakInOpenRoom("수다".into())));
         assert_eq!(find(&Method::GET, "/r/%252F"), Ok(Route::OpenRoom("%2F".into())));
         assert_eq!(find(&Method::GET, "/r/a%2Fb"), Ok(Route::OpenRoom("a/b".into())));
         assert_eq!(find(&Method::GET, "/r/%FF"), Err(vec![]));

@@ -93,7 +93,11 @@ mod tests {
             &[("host", "chat.example:8080"), ("origin", "http://chat.example:8081")],
             &[("host", "chat.example"), ("sec-fetch-site", "cross-site")],
             &[("host", "chat.example"), ("sec-fetch-site", "same-site")],
-            &[("host", "chat.example"), ("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
+            &[
+                ("host", "chat.example"),
+                ("origin", "https://evil.example"),
+                ("sec-fetch-site", "same-origin"),
+            ],
         ] {
             assert!(!is_own(&headers(foreign), &["https://blog.example".into()]), "{foreign:?}");
         }

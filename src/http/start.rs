@@ -3,13 +3,20 @@
 use super::{call::Call, problem::Problem};
 use crate::{
     event::{Cursor, Event, Frame},
+    faults::{self, Fault},
     hub::{DEFAULT_HISTORY, Feed, Gap, GapReason, Plan, Start},
     log::{Extent, Log, LogError},
 };
 
 /// Where the stream is to start: the header, else the cursor of the query, else `since`, else `history`.
 pub(super) fn asked(call: &Call) -> Result<Start, Problem> {
-    let cursor = |cursor: &str| cursor.parse().map_or(Start::Malformed, Start::After);
+    let cursor = |cursor: &str| match cursor.parse::<Cursor>() {
+        Ok(cursor) if faults::is_on(Fault::ResumeOffByOne) => {
+            Start::After(Cursor { seq: cursor.seq.next(), ..cursor })
+        }
+        Ok(cursor) => Start::After(cursor),
+        Err(_) => Start::Malformed,
+    };
     match call.header("last-event-id") {
         Some(Ok("")) | None => {}
         Some(Ok(given)) => return Ok(cursor(given)),
@@ -27,7 +34,9 @@ pub(super) fn asked(call: &Call) -> Result<Start, Problem> {
     let Some(history) = call.query("history") else { return Ok(Start::Last(DEFAULT_HISTORY)) };
     let most = call.app.bounds.history as usize;
     let count = history.parse().ok().filter(|count| *count <= most);
-    count.map(Start::Last).ok_or_else(|| Problem::bad_request(format!("history is a number from 0 to {most}")))
+    count
+        .map(Start::Last)
+        .ok_or_else(|| Problem::bad_request(format!("history is a number from 0 to {most}")))
 }
 
 /// How a stream begins.
@@ -47,7 +56,9 @@ pub(super) async fn begin(feed: &Feed, log: &Log, start: &Start) -> Result<Begin
     let (plan, extent) = feed.plan(start);
     let (count, lost) = match plan {
         Plan::After(at) => return Ok(Beginning { gap: None, newest: Vec::new(), at, extent }),
-        Plan::GapThenAfter(gap, at) => return Ok(Beginning { gap: Some(gap), newest: Vec::new(), at, extent }),
+        Plan::GapThenAfter(gap, at) => {
+            return Ok(Beginning { gap: Some(gap), newest: Vec::new(), at, extent });
+        }
         Plan::Last(count) => (count, None),
         Plan::GapThenLast(from) => (DEFAULT_HISTORY, Some(from)),
     };

@@ -21,10 +21,10 @@ use super::{
 use crate::{
     chat::{Select, Visit},
     event::{Cursor, Frame, User},
+    faults::{self, Fault},
     hub::{Gap, Start, crossings},
     identity::Session,
     log::{self, Extent, LogError},
-
 };
 
 mod courteous;
@@ -100,13 +100,7 @@ pub(super) async fn admit(
     }
 }
 
-fn write(
-    call: &mut Call,
-    format: Format,
-    start: Start,
-    visit: Visit,
-    session: &Session,
-) -> Response<Body> {
+fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &Session) -> Response<Body> {
     call.line.begin_stream();
     let (pieces, body) = mpsc::channel(1);
     // Only a plain HTTP/1.1 event stream goes on in the reading room.
@@ -174,7 +168,8 @@ impl Writer {
         let stopped = match self.replay(start, &visit, &user).await {
             Ok(at) if seats && !self.app.is_draining() => {
                 let feed = Arc::clone(visit.room().feed());
-                let seat = Piece::Seat(Box::new(Seat { feed, after: at.seq, visit }));
+                let after = if faults::is_on(Fault::NoSeam) { feed.tip().seq } else { at.seq };
+                let seat = Piece::Seat(Box::new(Seat { feed, after, visit }));
                 // The connection takes the seat when all before it is flushed, or is gone.
                 _ = self.pieces.send(seat).await;
                 // The body ends when its sender is dropped, and this one must not end.
@@ -231,7 +226,12 @@ impl Writer {
     }
 
     /// Writes events, and a gap wherever a new epoch begins; gives the place of the last.
-    async fn push_events(&mut self, frames: &[Frame], mut at: Cursor, extent: &Extent) -> Result<Cursor, Stop> {
+    async fn push_events(
+        &mut self,
+        frames: &[Frame],
+        mut at: Cursor,
+        extent: &Extent,
+    ) -> Result<Cursor, Stop> {
         for frame in frames {
             for gap in crossings(at, frame.cursor.epoch, extent) {
                 self.push_gap(&gap);

@@ -167,7 +167,8 @@ fn lock(data: &Path) -> io::Result<File> {
         io::Error::new(e.kind(), format!("cannot use the data directory {}: {e}", data.display()))
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(context)?;
-    let file = File::options().create(true).append(true).mode(0o600).open(data.join("lock")).map_err(context)?;
+    let file =
+        File::options().create(true).append(true).mode(0o600).open(data.join("lock")).map_err(context)?;
     file.try_lock().map_err(|_| {
         io::Error::new(
             io::ErrorKind::ResourceBusy,

@@ -36,7 +36,7 @@ function draw({ hue, shade, turn, shift, lean, gaze, apart, mouth, round }) {
     "svg", { viewBox: "0 0 40 40", class: "avatar", "aria-hidden": "true", focusable: "false" },
     makeSvg("rect", { width: 40, height: 40, fill: `hsl(${hue} 42% ${28 + shade * 4}%)` }),
     makeSvg("rect", {
-      x: 3, y: 4, width: 36, height: 38, rx: round, fill: `hsl(${hue + 20 - shade * 20} 62% ${80 - shade * 4}%)`,
+      x: 3, y: 4, width: 36, height: 38, rx: round, fill: `hsl(${hue + 20 - shade * 20} 58% ${80 - shade * 3}%)`,
       transform: `translate(${shift}) rotate(${turn} 20 22)`,
     }),
     makeSvg(

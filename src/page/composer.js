@@ -98,7 +98,7 @@ export class Composer {
     this.#fit();
   }
 
-  /** As high as its text, up to what the style sheet allows. */
+  /** As high as its text. */
   #fit() {
     const field = this.#field;
     field.style.height = "auto";

@@ -23,7 +23,7 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A `<template>` in the reader's language: `data-words` is for text, `data-label` for names, `data-hint` for placeholders. */
+/** A `<template>` in the reader's language: `data-words` is text, `data-label` a name, `data-hint` a placeholder. */
 export function fromTemplate(id) {
   const page = document.getElementById(id).content.cloneNode(true);
   for (const element of page.querySelectorAll("[data-words]")) element.textContent = words(element.dataset.words);
@@ -42,5 +42,6 @@ export function commandLine(line, ...before) {
     await navigator.clipboard.writeText(line);
     copy.textContent = words("copied");
   });
-  return make("div", { class: "command" }, ...before, make("code", { text: decodeURI(line), tabindex: 0 }), navigator.clipboard ? copy : "");
+  const code = make("code", { text: decodeURI(line), tabindex: 0 });
+  return make("div", { class: "command" }, ...before, code, navigator.clipboard ? copy : "");
 }

@@ -16,13 +16,9 @@ export function openLanding() {
     const { slug, problem } = slugOf(input.value);
     if (slug) return location.assign(`/r/${encodeURIComponent(slug)}`);
     error.textContent = words(problem);
-    input.setAttribute("aria-invalid", "true");
     input.focus();
   });
-  input.addEventListener("input", () => {
-    error.textContent = "";
-    input.removeAttribute("aria-invalid");
-  });
+  input.addEventListener("input", () => (error.textContent = ""));
 
   const lobby = `${location.origin.replace("http://", "")}/r/lobby`;
   const lines = { listen: `curl -N ${lobby}`, speak: `curl -d hello ${lobby}`, byName: `curl -d hello ${lobby}?name=Ann` };

@@ -74,11 +74,11 @@ export class MessageList {
       else this.#list.insertBefore(element, next);
     }
     if (this.#atEnd) this.#toEnd();
-    else if (anchor?.element.isConnected) this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    else if (anchor) this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
     this.#handlers.onscroll();
   }
 
-  /** The row's element, drawn again in its place when it looks different. */
+  /** The row's element, drawn again when it looks different. */
   #element(row) {
     const drawn = this.#drawn.get(row.key);
     if (drawn?.look === row.look) return drawn.element;
@@ -138,7 +138,8 @@ const DRAW = {
 
   gap(element, { entry }, { onload, ondismiss }) {
     element.className = "gap";
-    element.replaceChildren(make("span", { text: words({ open: "gap", loading: "loading", lost: "gapLost" }[entry.status]) }));
+    const text = words({ open: "gap", loading: "loading", lost: "gapLost" }[entry.status]);
+    element.replaceChildren(make("span", { text }));
     if (entry.status === "open") element.append(button("load", () => onload(entry)));
     if (entry.status !== "loading") element.append(button("dismiss", () => ondismiss(entry)));
   },
@@ -175,10 +176,13 @@ function head(entry, mine, first) {
 }
 
 function body(entry, mine, handlers) {
-  if (entry.deleted) return make("div", { class: "body" }, make("div", { class: "bubble deleted", text: words("deleted") }));
-  const bubble = make("div", { class: "bubble" }, make("span", { class: "text", text: entry.text, dir: "auto" }));
-  if (entry.edited) bubble.append(" ", make("span", { class: "edited", text: words("edited") }));
-  return make("div", { class: "body" }, bubble, mine && entry.seq ? tools(entry, handlers) : "");
+  const bubble = make("div", { class: entry.deleted ? "bubble deleted" : "bubble" });
+  const line = make("div", { class: "body" }, bubble);
+  if (entry.deleted) bubble.append(words("deleted"));
+  else bubble.append(make("span", { class: "text", text: entry.text, dir: "auto" }));
+  if (entry.edited && !entry.deleted) bubble.append(" ", make("span", { class: "edited", text: words("edited") }));
+  if (mine && entry.seq && !entry.deleted) line.append(tools(entry, handlers));
+  return line;
 }
 
 /** Deleting asks once more, in its own place. */
@@ -186,7 +190,7 @@ function tools(entry, { onedit, ondelete }) {
   const bar = fromTemplate("tools").firstElementChild;
   const [edit, remove, sure] = bar.children;
   const ask = (asking) => {
-    remove.hidden = asking;
+    edit.hidden = remove.hidden = asking;
     sure.hidden = !asking;
   };
   edit.onclick = () => onedit(entry);
@@ -205,7 +209,8 @@ function foot(entry, { onretry, ondiscard }) {
   if (entry.status === "waiting") return [make("div", { class: "foot", text: words("unsent") })];
   if (entry.status !== "failed") return [];
   const why = make("span", { text: words("failed", { why: entry.why }) });
-  return [make("div", { class: "foot" }, why, button("retry", () => onretry(entry)), button("discard", () => ondiscard(entry)))];
+  const buttons = [button("retry", () => onretry(entry)), button("discard", () => ondiscard(entry))];
+  return [make("div", { class: "foot" }, why, ...buttons)];
 }
 
 function button(word, onclick) {

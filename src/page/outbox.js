@@ -1,6 +1,6 @@
 /**
- * Messages that were said and not answered for yet, kept in the browser so that a reload loses nothing.
- * One storage key each, so that tabs do not overwrite each other's.
+ * Messages without an answer yet, kept so that a reload loses nothing. One storage key each, so that tabs do
+ * not overwrite each other's.
  *
  * @typedef {{clientId: string, text: string, ts: number, user: string|null}} Unsent
  *   `user`: who first tried to say it; the server knows a `client_id` again only of the same person

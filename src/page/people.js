@@ -59,7 +59,7 @@ export class People {
     if (this.#here.size !== online) this.#refreshing ??= setTimeout(() => this.#refresh(), REFRESH_MS);
   }
 
-  /** People may have another name since they came in; their words carry it. */
+  /** Words carry their speaker's newest name. */
   heard(user) {
     const known = this.#here.get(user.id);
     if (!known || known.name === user.name) return;

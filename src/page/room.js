@@ -12,9 +12,9 @@ import { words } from "./words.js";
 
 /** Rows on the page; further ones come from history when one goes there. */
 const MOST_ROWS = 1_000;
-/** Events asked for at once when scrolling back. */
+/** Events asked for at once. */
 const PAGE = 50;
-/** Within this many pixels of either end, the next page is asked for. */
+/** Pixels from either end at which more is asked for. */
 const AHEAD = 800;
 /** New messages kept for screen readers. */
 const ANNOUNCED = 5;

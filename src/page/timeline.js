@@ -55,7 +55,7 @@ export class Timeline {
 
   /** My newest message that is still there, or undefined. */
   get myNewest() {
-    return this.#entries.findLast((entry) => entry.kind === "message" && entry.user.id === this.#me.id && !entry.deleted);
+    return this.#entries.findLast(({ user, deleted }) => user?.id === this.#me.id && !deleted);
   }
 
   /** Take events, live, replayed or from history, in any order and any number of times. */

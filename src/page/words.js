@@ -4,7 +4,7 @@ const WORDS = {
   tagline: ["An open floor to talk on.", "누구나 올라앉아 이야기하는 마루."],
   pitch: ["A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.", "HTTP만으로 말하는 채팅 서버. 말할 때는 POST, 들을 때는 Server-Sent Events."],
   roomName: ["Room name", "방 이름"],
-  roomHint: ["any name, in any language", "아무 이름이나, 어느 말로든"],
+  roomHint: ["tea, 수다방, …", "수다방, tea, …"],
   enter: ["Enter", "들어가기"],
   lobby: ["or step into the lobby", "또는 로비로 가기"],
   terminal: ["From a terminal", "터미널에서"],

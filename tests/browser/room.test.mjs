@@ -197,6 +197,26 @@ describe("in a room", () => {
     await ann.seesOnly(texts);
   });
 
+  test("everything fits on a phone", async () => {
+    const ann = await visit("/", { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true });
+    const isWide = () => document.documentElement.scrollWidth > innerWidth;
+    assert.ok(!(await ann.page.evaluate(isWide)), "the first page");
+    await ann.page.goto(`${server.url}/r/${"long-name-".repeat(6)}`);
+    await ann.isLive();
+    assert.ok(!(await ann.page.evaluate(isWide)), "an empty room");
+    const text = "a message that is long enough for more than one line on a phone";
+    await ann.write(text);
+    await ann.seesOnly([text]);
+    assert.ok(!(await ann.page.evaluate(isWide)), "a room");
+    await ann.message(text).locator(".bubble").tap();
+    const { x } = await ann.message(text).getByRole("button", { name: "Edit" }).boundingBox();
+    assert.ok(x >= 0, "what can be done with a message is in sight");
+    await ann.page.locator(".here").tap();
+    await ann.page.getByRole("button", { name: "Change your name" }).waitFor();
+    await ann.page.getByRole("button", { name: "Close" }).tap();
+    await ann.page.locator(".people").waitFor({ state: "hidden" });
+  });
+
   test("the page speaks Korean to those who do", async () => {
     const su = await enter("수다방", { locale: "ko-KR" });
     assert.equal(await su.page.locator("html").getAttribute("lang"), "ko");

@@ -23,7 +23,7 @@ const CONVERSATION = [
   ["Hana", "수진 씨 최고예요!"],
   ["me", "I'll bring the big teapot, and the second lamp if someone can help carry it."],
   ["민호", "저 세 시부터 있어요. 같이 옮겨요."],
-  ["Jonas", "One thing: what are we reading? I have two candidates and no opinion.\n\n1. the chapter on queues\n2. the one on letters that arrive twice"],
+  ["Jonas", "What are we reading, though? I have two candidates:\nthe chapter on queues, or the one on letters that arrive twice."],
   ["Hana", "The second. Nothing should ever arrive twice."],
   ["me", "Agreed, and nothing should get lost"],
 ];
@@ -65,10 +65,11 @@ async function takeAll(suffix, options) {
     await guests[name].isLive();
     await rename(guests[name], name);
   }
+  const said = [];
   for (const [name, text] of CONVERSATION) {
-    const speaker = guests[name] ?? host;
-    await speaker.write(text);
-    await host.until((t) => [...document.querySelectorAll(".message[data-seq] .text")].some((e) => e.textContent === t), text);
+    said.push(text);
+    await (guests[name] ?? host).write(text);
+    await host.seesOnly(said);
   }
   await shoot(host, "room");
   await shoot(guests["수진"], "room-ko");

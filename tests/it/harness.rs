@@ -114,7 +114,8 @@ impl Pod {
 
     /// Signs in; gives the token and the user.
     pub fn sign_in(&self, name: &str) -> (String, Value) {
-        let answer = self.client().post_json("/api/session", &serde_json::json!({"name": name})).expect("an answer");
+        let answer =
+            self.client().post_json("/api/session", &serde_json::json!({"name": name})).expect("an answer");
         assert_eq!(answer.status, 201, "{}", answer.text());
         let session = answer.json();
         (session["token"].as_str().expect("a token").to_owned(), session["user"].clone())
@@ -140,7 +141,8 @@ impl Pod {
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.client().get("/metrics").expect("an answer").text();
         let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     /// Waits until a figure of `/metrics` is as wanted.

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub)] // It is one crate, and nobody's library.
 
+mod faults;
 mod harness;
 mod resume;
 mod speaking;

@@ -55,8 +55,9 @@ pub fn run(pod: &mut Pod, run: &Run) -> History {
 
 /// Says its messages, each again and again until it is answered.
 fn speak(client: Client, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::checker::Attempt> {
-    let mut speaker = Speaker::guest(client.timeout(Duration::from_secs(3)), clock, "lobby", &format!("Speaker {n}"))
-        .expect("a session");
+    let mut speaker =
+        Speaker::guest(client.timeout(Duration::from_secs(3)), clock, "lobby", &format!("Speaker {n}"))
+            .expect("a session");
     for i in 0..messages {
         let until = Instant::now() + PATIENCE;
         loop {

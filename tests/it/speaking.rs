@@ -23,7 +23,9 @@ fn a_message_gets_its_place_and_comes_back_in_history() {
 #[test]
 fn one_trailing_newline_is_taken_off_and_no_more() {
     let pod = Pod::start();
-    for (sent, kept) in [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("\na", "\na"), ("a ", "a "), ("\n\n", "\n")] {
+    for (sent, kept) in
+        [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("\na", "\na"), ("a ", "a "), ("\n\n", "\n")]
+    {
         let seq = pod.say("lobby", sent).json()["seq"].clone();
         let page = pod.client().get("/api/history?room=lobby&limit=1").unwrap().json();
         assert_eq!((&page["events"][0]["seq"], &page["events"][0]["text"]), (&seq, &json!(kept)), "{sent:?}");
@@ -51,8 +53,20 @@ fn hostile_texts_come_back_as_they_were_on_every_path() {
     let pod = Pod::start();
     let mut live = pod.listen_live("/r/lobby");
     let texts = [
-        "\r", "\n\n", "a\r\nb", "\0", "\u{feff}bom", "\u{2028}\u{2029}", "data: x", "id: 9-9\n\nevent: bye", "한국어 수다방",
-        "👩‍👩‍👧‍👦🏳️‍🌈", "</script><img src=x onerror=alert(1)>", "\u{202e}turned", "'; DROP TABLE messages; --", "{\"text\":\"x\"}",
+        "\r",
+        "\n\n",
+        "a\r\nb",
+        "\0",
+        "\u{feff}bom",
+        "\u{2028}\u{2029}",
+        "data: x",
+        "id: 9-9\n\nevent: bye",
+        "한국어 수다방",
+        "👩‍👩‍👧‍👦🏳️‍🌈",
+        "</script><img src=x onerror=alert(1)>",
+        "\u{202e}turned",
+        "'; DROP TABLE messages; --",
+        "{\"text\":\"x\"}",
     ];
     for text in texts {
         let answer = pod.client().post_json("/r/lobby", &json!({"text": text})).unwrap();
@@ -89,7 +103,8 @@ fn asking_twice_with_one_client_id_is_asking_once() {
     // Another room, and another person, have keys of their own.
     assert_eq!(ann.post_json("/r/attic", &json!({"text": "hi", "client_id": "k1"})).unwrap().status, 201);
     let (token, _) = pod.sign_in("Bob");
-    let bobs = pod.client_as(&token).post_json("/r/lobby", &json!({"text": "hi", "client_id": "k1"})).unwrap();
+    let bobs =
+        pod.client_as(&token).post_json("/r/lobby", &json!({"text": "hi", "client_id": "k1"})).unwrap();
     assert_eq!(bobs.status, 201);
     let page = pod.client().get("/api/history?room=lobby").unwrap().json();
     assert_eq!(page["events"].as_array().unwrap().len(), 2);
@@ -143,10 +158,15 @@ fn an_edited_message_is_replayed_as_written_and_listed_with_its_new_text() {
     let answer = ann.send(&edit).unwrap();
     assert_eq!((answer.status, &answer.json()["seq"]), (200, &json!(2)), "{}", answer.text());
     let listed = pod.client().get("/api/history?room=lobby").unwrap().json();
-    assert_eq!((&listed["events"][0]["text"], &listed["events"][0]["edited"]), (&json!("first"), &answer.json()["ts"]));
+    assert_eq!(
+        (&listed["events"][0]["text"], &listed["events"][0]["edited"]),
+        (&json!("first"), &answer.json()["ts"])
+    );
     let mut stream = pod.listen("/r/lobby?since=all");
-    let message: serde_json::Value = serde_json::from_str(&stream.wait_for("message", deadline()).unwrap().data).unwrap();
-    let edit: serde_json::Value = serde_json::from_str(&stream.wait_for("message", deadline()).unwrap().data).unwrap();
+    let message: serde_json::Value =
+        serde_json::from_str(&stream.wait_for("message", deadline()).unwrap().data).unwrap();
+    let edit: serde_json::Value =
+        serde_json::from_str(&stream.wait_for("message", deadline()).unwrap().data).unwrap();
     assert_eq!((&message["text"], &message["edited"]), (&json!("frist"), &json!(null)));
     assert_eq!((&edit["type"], &edit["target"], &edit["text"]), (&json!("edit"), &json!(1), &json!("first")));
 }

@@ -89,7 +89,10 @@ fn a_stream_starts_where_it_is_asked_to() {
         assert_eq!(seqs(&mut pod.listen(target), 1), [first], "{target}");
     }
     // The header wins over the query; an empty header is as none.
-    assert_eq!(seqs(&mut Listen::to("/r/lobby?since=all").after("1-30").open(pod.address()).unwrap(), 1), [31]);
+    assert_eq!(
+        seqs(&mut Listen::to("/r/lobby?since=all").after("1-30").open(pod.address()).unwrap(), 1),
+        [31]
+    );
     assert_eq!(seqs(&mut Listen::to("/r/lobby?since=1-40").after("").open(pod.address()).unwrap(), 1), [41]);
     // Nothing old: the next is the first.
     for target in ["/r/lobby?since=live", "/r/lobby?history=0", "/r/lobby?since=1-60"] {

@@ -145,10 +145,13 @@ pub fn floor(args: &FloorAlone) -> Result<Report, Failure> {
 impl Plan {
     /// The bytes that one message brings a reader of this server.
     fn chunk(&self, server: &Target) -> Result<usize, Failure> {
-        let room = format!("probe-{}", std::process::id());
+        let room = room(0, 0);
         let mut readers = Readers::new()?;
         let mut voices = Voices::new(server.speaker(&room, 0)?);
         let progress = Progress::new("probe", 1);
+        // So far does a room get before it is measured; an event says its seq twice.
+        mark(&mut readers, &mut voices, &self.text)?;
+        run(&mut readers, &mut voices, ALONE, Pace::OneInFlight, &self.text, &progress)?;
         readers.open(1, &server.listening(&room, self.per_address), &progress)?;
         readers.settle(Duration::from_millis(300), REST)?;
         mark(&mut readers, &mut voices, &self.text)?;
@@ -166,7 +169,7 @@ impl Plan {
         chunk: usize,
     ) -> Result<Measured, Failure> {
         let name = format!("{} round {round}, {count} readers", target.name);
-        let room = format!("fanout-{}-{count}-{round}", std::process::id());
+        let room = room(count, round);
         let mut readers = Readers::new()?;
         let mut voices = Voices::new(target.speaker(&room, chunk)?);
         let quiet = Progress::new(&format!("{name}: alone"), ALONE);
@@ -220,6 +223,11 @@ impl Plan {
             last_reader_p99_ms: ms(&late.last_reader, 0.99),
         })
     }
+}
+
+/// A room of its own for each measurement. All names have one length, because every event carries its room's.
+fn room(readers: usize, round: usize) -> String {
+    format!("fanout-{:07}-{readers:05}-{round:02}", std::process::id())
 }
 
 /// What a process spends while something is done, its wake included.

@@ -70,7 +70,8 @@ pub(super) async fn go_on(
             },
         }
     };
-    let retry = if why == "draining" { writer.app.drain_retry() } else { rand::rng().random_range(1000..3000) };
+    let retry =
+        if why == "draining" { writer.app.drain_retry() } else { rand::rng().random_range(1000..3000) };
     writer.push(&writer.format.bye(why, retry));
     writer.flush().await
 }

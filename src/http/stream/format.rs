@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn a_line_has_the_event_and_its_cursor() {
         let line = parsed(&Format::Ndjson.event(&frame(7)));
-        assert_eq!((&line["event"], &line["cursor"], &line["seq"]), (&json!("message"), &json!("1-7"), &json!(7)));
+        assert_eq!(
+            (&line["event"], &line["cursor"], &line["seq"]),
+            (&json!("message"), &json!("1-7"), &json!(7))
+        );
     }
 
     #[test]

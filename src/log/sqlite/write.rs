@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     event::{Cursor, Draft, Epoch, Event, EventKind, Frame, RoomId, Seq, User, UserId},
+    faults::{self, Fault},
     log::{Append, EPOCH_STRIDE, LogError, LogErrorKind, Notice, Placed},
 };
 
@@ -110,10 +111,23 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
                 }
             }
             self.write(appends);
+            if faults::is_on(Fault::AnswerBeforeCommit) {
+                self.commit_late();
+            }
         }
         if let Err(e) = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = %e, "the store was closed without a checkpoint");
         }
+    }
+
+    /// A fault: batches go into an outer transaction, which is committed now and then.
+    fn commit_late(&mut self) {
+        let held = match self.connection.is_autocommit() {
+            true => "BEGIN",
+            false if rand::random_ratio(1, 200) => "COMMIT",
+            false => return,
+        };
+        self.connection.execute_batch(held).expect("the store works");
     }
 
     /// One batch: commit, announce, answer; or nothing of it and an error for each.
@@ -148,7 +162,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
         if self.heads.len() > HEADS {
             self.heads.clear();
         }
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.savepoint()?;
         let now = now_ms();
         let mut batch = Batch { connection: &transaction, epoch: self.epoch, heads: &mut self.heads, now };
         let mut answers = Vec::with_capacity(appends.len());
@@ -176,7 +190,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
     }
 
     fn revoke(&mut self, session: i64, until: i64) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.savepoint()?;
         transaction.execute("INSERT OR REPLACE INTO revoked VALUES (?1, ?2)", [session, until])?;
         transaction.execute("DELETE FROM revoked WHERE until <= unixepoch()", [])?;
         transaction.commit()
@@ -184,7 +198,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
 
     /// Takes the oldest [`STEP`] events if they are from before `horizon`; true when there may be more.
     fn trim(&mut self, horizon: i64) -> rusqlite::Result<bool> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.connection.savepoint()?;
         let mut gone: HashMap<RoomId, Seq> = HashMap::new();
         let mut rows = Vec::new();
         {
@@ -281,7 +295,12 @@ impl Batch<'_> {
         }
     }
 
-    fn check_own(&self, room: RoomId, target: Seq, user: &User) -> rusqlite::Result<Result<(), LogErrorKind>> {
+    fn check_own(
+        &self,
+        room: RoomId,
+        target: Seq,
+        user: &User,
+    ) -> rusqlite::Result<Result<(), LogErrorKind>> {
         let found = self
             .connection
             .prepare_cached(
@@ -329,7 +348,8 @@ impl Batch<'_> {
                     Ok(Head { epoch: row.get(0)?, tip: row.get(1)?, last_ts: row.get(2)?, is_new: false })
                 })
                 .optional()?;
-            let fresh = Head { epoch: self.epoch, tip: read::fresh_base(self.epoch), last_ts: 0, is_new: true };
+            let fresh =
+                Head { epoch: self.epoch, tip: read::fresh_base(self.epoch), last_ts: 0, is_new: true };
             self.heads.insert(room, found.unwrap_or(fresh));
         }
         Ok(self.heads.get_mut(&room).expect("it was just put there"))

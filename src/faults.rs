@@ -1,0 +1,33 @@
+//! Faults that the tests put in, to see that the checker finds them.
+//!
+//! Only a build with the feature `faults` has them, chosen by `MARU_FAULT`; in every other build [`is_on`] is a
+//! constant `false`, and what depends on it is not there.
+
+/// A way to break a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// P2: answer, and tell readers, before the commit.
+    AnswerBeforeCommit,
+    /// P5: resume one event too late.
+    ResumeOffByOne,
+    /// P5: what is said between the end of the replay and the hand-over is not given.
+    NoSeam,
+}
+
+/// Is this the fault that was chosen?
+#[cfg(feature = "faults")]
+pub fn is_on(fault: Fault) -> bool {
+    static CHOSEN: std::sync::LazyLock<Option<Fault>> = std::sync::LazyLock::new(|| {
+        let name = std::env::var("MARU_FAULT").ok()?;
+        let all = [Fault::AnswerBeforeCommit, Fault::ResumeOffByOne, Fault::NoSeam];
+        let chosen = all.into_iter().find(|fault| format!("{fault:?}") == name);
+        Some(chosen.unwrap_or_else(|| panic!("there is no fault {name}")))
+    });
+    *CHOSEN == Some(fault)
+}
+
+/// There are no faults in this build.
+#[cfg(not(feature = "faults"))]
+pub const fn is_on(_fault: Fault) -> bool {
+    false
+}
