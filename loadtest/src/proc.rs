@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn work_shows_as_cpu_time_and_waiting_does_not() {
         let pid = std::process::id();
-        let (tx, rx) = std::sync::mpsc::channel::<()>();
+        let (tx, rx) = std::sync::mpsc::sync_channel::<()>(0);
         let worker = std::thread::spawn(move || {
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(60) {

@@ -41,7 +41,11 @@ fn fake(manner: Manner) -> String {
         for socket in listener.incoming() {
             let room = room.clone();
             // A connection that the load closed is nothing to speak of.
-            thread::spawn(move || serve(&socket.unwrap(), &room, manner).ok());
+            thread::spawn(move || {
+                let socket = socket?;
+                socket.set_nodelay(true)?;
+                serve(&socket, &room, manner)
+            });
         }
     });
     url
@@ -105,9 +109,14 @@ impl Room {
 
 fn fanout(manner: Manner) -> Output {
     let url = fake(manner);
-    let pid = std::process::id().to_string();
+    // The made-up server's own CPU is this test's, which is never idle; a sleeper stands in for it.
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = sleeper.id().to_string();
     let fixed = ["--json", "fanout", "--readers", "20", "--messages", "50", "--rounds", "1"];
-    loadtest(&[&fixed[..], &["--url", &url, "--pid", &pid]].concat())
+    let output = loadtest(&[&fixed[..], &["--url", &url, "--pid", &pid]].concat());
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    output
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 import { makeSvg } from "./dom.js";
 
-const INK = "#2a2118";
 const drawn = new Map();
 
 /** Decoration only: the name stands beside it. */
@@ -30,8 +29,8 @@ export function traits(id) {
 
 function draw({ hue, shade, turn, shift, lean, gaze, apart, mouth, round }) {
   const [x, y] = [20 + gaze[0], 24 + gaze[1]];
-  const eye = (side) => makeSvg("ellipse", { cx: x + side * apart, cy: y - 6, rx: 1.7, ry: 2.3, fill: INK });
-  const lips = [`M${x - 4} ${y}q4 4 8 0`, `M${x - 3} ${y + 1}h6`, `M${x - 4} ${y}q4 6 8 0z`, `M${x - 3} ${y}q4 3 7-1`][mouth];
+  const eye = (side) => makeSvg("ellipse", { cx: x + side * apart, cy: y - 6, rx: 1.7, ry: 2.3 });
+  const lips = `M${x - 4} ${y}${["q4 4 8 0", "m1 1h6", "q4 6 8 0z", "m1 0q4 3 7-1"][mouth]}`;
   return makeSvg(
     "svg", { viewBox: "0 0 40 40", class: "avatar", "aria-hidden": "true", focusable: "false" },
     makeSvg("rect", { width: 40, height: 40, fill: `hsl(${hue} 42% ${28 + shade * 4}%)` }),
@@ -42,7 +41,7 @@ function draw({ hue, shade, turn, shift, lean, gaze, apart, mouth, round }) {
     makeSvg(
       "g", { transform: `translate(${shift[0] / 2} ${shift[1] / 2}) rotate(${lean} 20 20)` },
       eye(-1), eye(1),
-      makeSvg("path", { d: lips, stroke: INK, "stroke-width": 1.6, "stroke-linecap": "round", fill: mouth === 2 ? INK : "none" }),
+      makeSvg("path", { d: lips, class: mouth === 2 ? "lips open" : "lips" }),
     ),
   );
 }

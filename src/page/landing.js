@@ -21,9 +21,9 @@ export function openLanding() {
   input.addEventListener("input", () => (error.textContent = ""));
 
   const lobby = `${location.origin.replace("http://", "")}/r/lobby`;
-  const lines = { listen: `curl -N ${lobby}`, speak: `curl -d hello ${lobby}`, byName: `curl -d hello ${lobby}?name=Ann` };
+  const lines = { listen: `-N ${lobby}`, speak: `-d hello ${lobby}`, byName: `-d hello '${lobby}?name=Ann'` };
   for (const [what, line] of Object.entries(lines)) {
-    page.querySelector(".terminal").append(commandLine(line, make("span", { class: "what", text: words(what) })));
+    page.querySelector(".terminal").append(commandLine(`curl ${line}`, make("span", { class: "what", text: words(what) })));
   }
   document.body.append(page);
   if (matchMedia("(hover: hover)").matches) input.focus();

@@ -74,7 +74,9 @@ export class MessageList {
       else this.#list.insertBefore(element, next);
     }
     if (this.#atEnd) this.#toEnd();
-    else if (anchor) this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    else if (anchor?.element.isConnected) {
+      this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    }
     this.#handlers.onscroll();
   }
 

@@ -23,9 +23,8 @@
  *   and with `to`, that the stream could not give; `history()` may have them
  * @property {(state: State, detail: {code?: string}) => void} onstate
  * @property {(hello: {user: User, cursor: string, tip: string, online: number, resumed: boolean}) => void} onhello
- * @property {(live: {tip: string}) => void} onlive  the replay is done
  * @property {(presence: {joined: User[], left: User[], online: number, text: string}) => void} onpresence
- * @property {(data: object) => void} ontyping and `onread`, `onping`, `onbye`: the stream's other events
+ * @property {(data: object) => void} onlive and `ontyping`, `onread`, `onping`, `onbye`: likewise
  */
 
 /** The server is heard from every 15 s ± 20 %: after two silent beats the stream is dead. */

@@ -285,7 +285,8 @@ class Room {
     this.#timeline.setGap(gap, { status: "loading" });
     try {
       const { epoch, seq } = parseCursor(gap.to);
-      const { events, before } = await this.#connection.history({ before: formatCursor({ epoch, seq: seq + 1 }), limit: PAGE });
+      const end = formatCursor({ epoch, seq: seq + 1 });
+      const { events, before } = await this.#connection.history({ before: end, limit: PAGE });
       const missing = events.filter((event) => event.seq > gap.seq);
       this.#timeline.put(...missing);
       const joined = missing.length < events.length;

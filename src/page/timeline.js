@@ -201,7 +201,7 @@ export class Timeline {
   }
 
   #cut(from, count) {
-    if (count <= 0) return false;
+    if (from < 0 || count <= 0) return false;
     this.#onchange();
     for (const entry of this.#entries.splice(from, count)) {
       if (entry.kind === "message") this.#messages.delete(entry.seq);

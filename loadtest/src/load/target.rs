@@ -206,7 +206,7 @@ impl Drop for Kept {
 
 /// Waits for the line with the URL and goes on emptying the pipe behind it, so that the child never waits for us.
 fn where_it_listens(stdout: ChildStdout) -> Option<String> {
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
