@@ -19,6 +19,7 @@ use crate::{
 mod doors;
 mod lang;
 pub mod limits;
+mod packed;
 mod presence;
 mod room;
 

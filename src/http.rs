@@ -124,14 +124,15 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
         Ok(call) => call,
         Err(problem) => return problem.into_response(),
     };
-    let metrics = Arc::clone(&call.app);
+    let app = Arc::clone(&call.app);
     let mut response = match route::find(&method, call.path()) {
         Ok(route) => dispatch(&mut call, route).await.unwrap_or_else(Problem::into_response),
         Err(allowed) if method == Method::OPTIONS && !allowed.is_empty() => site::preflight(&allowed),
         Err(allowed) if allowed.is_empty() => Problem::not_found().into_response(),
         Err(allowed) => Problem::method_not_allowed(route::allow(&allowed)).into_response(),
     };
-    metrics.metrics.answered(&method, response.status());
+    app.metrics.answered(&method, response.status());
+    tracing::debug!(%method, status = response.status().as_u16(), peer = %call.address, "answered");
     call.finish(&mut response);
     if method == Method::HEAD {
         // The stream of a HEAD would never be read.

@@ -13,10 +13,21 @@ use crate::{
     server::Server,
 };
 
+/// Settings of what is not built. Whoever sets one expects more than this program does.
+const UNBUILT: [&str; 3] = ["MARU_REDIS_URL", "MARU_NATS_URL", "MARU_MYSQL_URL"];
+
 /// The whole program.
 pub fn main() -> ExitCode {
     let config = Config::parse();
     start_log(&config.log);
+    if let Some(name) =
+        UNBUILT.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    {
+        eprintln!(
+            "maru: {name} is set, but this maru runs on one machine alone: it does not speak to other servers yet"
+        );
+        return ExitCode::FAILURE;
+    }
     let done = if config.new_epoch { begin_epoch(&config) } else { serve(config) };
     match done {
         Ok(()) => ExitCode::SUCCESS,

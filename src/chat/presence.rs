@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Lang, lang::Group, limits::packed::Packed};
+use super::{Lang, lang::Group, packed::Packed};
 use crate::event::{Name, User, UserId, UserKind};
 
 #[cfg(test)]

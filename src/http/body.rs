@@ -43,6 +43,44 @@ impl Body {
     }
 }
 
+/// The body of an answer on its way out. When hyper has taken all of it, the answer counts as given.
+pub(crate) struct Outgoing {
+    body: Body,
+    line: Arc<Line>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(body: Body, line: Arc<Line>) -> Self {
+        Outgoing { body, line }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.line.answered();
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<HttpFrame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = Infallible;

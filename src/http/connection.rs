@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     App, answer,
+    body::Outgoing,
     framing::{Limits, Phase, Refusal},
     io::Io,
     line::{Line, Seat},
@@ -56,7 +57,10 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
         // Boxed, because a connection that is taken apart must be `Unpin`.
         service_fn(move |request: hyper::Request<Incoming>| {
             let answering = answer(Arc::clone(&app), Arc::clone(&line), request);
-            Box::pin(async move { Ok::<_, std::convert::Infallible>(answering.await) })
+            let line = Arc::clone(&line);
+            Box::pin(async move {
+                Ok::<_, std::convert::Infallible>(answering.await.map(|body| Outgoing::new(body, line)))
+            })
         })
     };
     let mut connection = http1::Builder::new()

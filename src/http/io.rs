@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -32,12 +32,14 @@ pub(crate) struct Io {
     framing: Framing,
     line: Arc<Line>,
     head_time: Duration,
+    /// Whom to wake when all is answered and nothing more will be read.
+    end_waits: Option<Waker>,
 }
 
 impl Io {
     pub(crate) fn new(socket: TcpStream, limits: Limits, head_time: Duration, line: Arc<Line>) -> Self {
         line.expect_read(Some(head_time));
-        Io { socket, framing: Framing::new(limits), line, head_time }
+        Io { socket, framing: Framing::new(limits), line, head_time, end_waits: None }
     }
 
     /// The socket alone, and why nothing more was read from it, if there was a reason.
@@ -75,7 +77,13 @@ impl Read for Io {
                 this.framing.pass(passed);
                 return Poll::Ready(Ok(()));
             }
-            if this.framing.refusal().is_some() {
+            if let Some(refusal) = this.framing.refusal() {
+                // hyper takes an end that it sees while it answers for a client that has gone, and drops the
+                // answer; so the end waits until all that was asked before is answered.
+                if refusal.at_boundary && this.line.answers() < this.framing.heads() {
+                    this.end_waits = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
                 return Poll::Ready(Ok(()));
             }
             let mut received = [0; READ];
@@ -114,6 +122,11 @@ impl Write for Io {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
         this.line.flushed();
+        if this.line.answers() >= this.framing.heads()
+            && let Some(waker) = this.end_waits.take()
+        {
+            waker.wake();
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -29,6 +29,7 @@ pub(crate) struct Line {
     read_deadline: AtomicU64,
     write_deadline: AtomicU64,
     is_stream: AtomicBool,
+    answered: AtomicU64,
 }
 
 const NO_SEAT: u8 = 0;
@@ -45,6 +46,7 @@ impl Line {
             read_deadline: AtomicU64::new(u64::MAX),
             write_deadline: AtomicU64::new(u64::MAX),
             is_stream: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -70,6 +72,16 @@ impl Line {
             return None;
         }
         self.seat.lock().expect("no panic while locked").take()
+    }
+
+    /// An answer has been given to hyper whole.
+    pub(crate) fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many answers have been.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
     }
 
     /// From now on this connection only streams: it may be quiet for as long as it likes.

@@ -44,11 +44,7 @@ pub(super) async fn answer(
     known: Option<(Session, Shown)>,
     start: &Start,
 ) -> Result<Response<Body>, Problem> {
-    let (visit, _session) = stream::admit(call, room, known).await.map_err(|code| match code {
-        "rate_limited" => Problem::rate_limited(crate::chat::Denied { retry_after: Duration::from_secs(5) }),
-        "bad_request" => Problem::bad_request("the name is not good"),
-        _ => Problem::overloaded(),
-    })?;
+    let (visit, _session) = stream::admit(call, room, known).await?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
     let Beginning { mut gap, newest: mut frames, mut at, extent } =

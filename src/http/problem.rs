@@ -82,6 +82,11 @@ impl Problem {
         self.status
     }
 
+    /// Will the same request be taken later, without anything being changed about it?
+    pub(crate) fn passes(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
+    }
+
     /// The document alone.
     pub(crate) fn document(&self) -> Vec<u8> {
         #[derive(Serialize)]

@@ -66,21 +66,23 @@ pub(super) async fn open(call: &mut Call, room: &log::Room) -> Result<Response<B
     // From here on a browser would take any other status than 200 for the end of it all.
     match admit(call, room, known).await {
         Ok((visit, session)) => Ok(write(call, format, start, visit, &session)),
-        Err(code) => {
+        // What the client has to change itself.
+        Err(problem) if !problem.passes() => Err(problem),
+        Err(problem) => {
             call.app.metrics.refused_streams.inc();
-            Ok(refuse(call, format, code))
+            Ok(refuse(call, format, problem.code()))
         }
     }
 }
 
-/// Lets the caller in, as a guest made on the spot if need be; otherwise the code to send them off with.
+/// Lets the caller in, as a guest made on the spot if need be.
 pub(super) async fn admit(
     call: &mut Call,
     room: &log::Room,
     known: Option<(Session, super::call::Shown)>,
-) -> Result<(Visit, Session), &'static str> {
+) -> Result<(Visit, Session), Problem> {
     if call.app.chat.doors().streams() >= call.app.most_streams {
-        return Err("overloaded");
+        return Err(Problem::overloaded());
     }
     let session = match known {
         Some((session, shown)) => {
@@ -88,16 +90,14 @@ pub(super) async fn admit(
             session
         }
         None => {
-            let session = call.guest().map_err(|problem| problem.code())?;
+            let session = call.guest()?;
             call.give_cookie(&session);
             session
         }
     };
-    let room = call.app.chat.room(room).await.map_err(|e| Problem::from(e).code())?;
-    match call.app.chat.doors().admit(room, &session, call.client()) {
-        Ok(visit) => Ok((visit, session)),
-        Err(_) => Err("rate_limited"),
-    }
+    let room = call.app.chat.room(room).await?;
+    let visit = call.app.chat.doors().admit(room, &session, call.client()).map_err(Problem::rate_limited)?;
+    Ok((visit, session))
 }
 
 fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &Session) -> Response<Body> {

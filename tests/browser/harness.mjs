@@ -14,6 +14,10 @@ const PATIENCE_MS = 20_000;
 /** What Chromium itself logs when a server is away; for tests that take it away. */
 export const SERVER_AWAY = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE|ABORTED)/;
 
+/** Servers do not outlive a test run that breaks off. */
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
 /** A server on a data directory of its own, which it keeps over `kill` and `start`. */
 export class Server {
   #child = null;
@@ -34,6 +38,8 @@ export class Server {
     const listen = this.url ? new URL(this.url).host : "127.0.0.1:0";
     const child = spawn(binary, ["--listen", listen, "--data", this.#data], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     let said = "";
     child.stderr.on("data", (chunk) => (said = (said + chunk).slice(-2_000)));
     this.url = await new Promise((resolve, reject) => {
@@ -64,7 +70,8 @@ export class Server {
   /** Speak without a browser, as often as the server's limits allow. @returns {Promise<object>} the answer */
   async say(room, text, { cookie, name } = {}) {
     for (;;) {
-      const answer = await fetch(`${this.url}/r/${encodeURIComponent(room)}${name ? `?name=${encodeURIComponent(name)}` : ""}`, {
+      const query = name ? `?${new URLSearchParams({ name })}` : "";
+      const answer = await fetch(`${this.url}/r/${encodeURIComponent(room)}${query}`, {
         method: "POST",
         headers: { "Content-Type": "text/plain; charset=utf-8", ...(cookie && { Cookie: cookie }) },
         body: text,

@@ -1,17 +1,18 @@
 //! A pod of its own for each test: the real binary, a free port, a throw-away directory.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, OnceLock},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use loadtest::{
-    http::{Client, Response},
-    stream::{Listen, Stream},
+    http::{Client, Framing, Response, parse_head},
+    stream::{Listen, Next, Stream},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,6 +34,8 @@ pub struct Pod {
     child: Child,
     address: SocketAddr,
     pub greeting: Vec<String>,
+    log: Arc<Mutex<String>>,
+    log_reader: Option<JoinHandle<()>>,
 }
 
 impl Pod {
@@ -51,13 +54,34 @@ impl Pod {
         Pod::of(faulty_build(), &["--rate-limit", "off"], &[("MARU_FAULT", fault)])
     }
 
+    /// With these arguments and variables.
+    pub fn with_envs(args: &[&str], envs: &[(&str, &str)]) -> Self {
+        Pod::of(Path::new(env!("CARGO_BIN_EXE_maru")), args, envs)
+    }
+
+    /// With so many open files allowed.
+    pub fn with_open_files(files: u32, args: &[&str]) -> Self {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let folder = TempDir::new().expect("a directory can be made");
+        let script = folder.path().join("maru");
+        let mut file =
+            std::fs::File::options().create(true).write(true).mode(0o700).open(&script).expect("a file");
+        write!(file, "#!/bin/sh\nulimit -n {files}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_maru"))
+            .expect("written");
+        drop(file);
+        Pod::of(&script, args, &[])
+    }
+
     fn of(program: &Path, args: &[&str], envs: &[(&str, &str)]) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let envs: Vec<_> = envs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let any = "127.0.0.1:0".parse().expect("an address");
-        let (child, address, greeting) = launch(program, any, data.path(), &args, &envs);
-        Pod { program: program.to_owned(), args, envs, data, child, address, greeting }
+        let log = Arc::default();
+        let (child, address, greeting, log_reader) = launch(program, any, data.path(), &args, &envs, &log);
+        let log_reader = Some(log_reader);
+        Pod { program: program.to_owned(), args, envs, data, child, address, greeting, log, log_reader }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -80,8 +104,23 @@ impl Pod {
 
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
-        (self.child, self.address, self.greeting) =
-            launch(&self.program, self.address, self.data.path(), &self.args, &self.envs);
+        let log_reader;
+        (self.child, self.address, self.greeting, log_reader) =
+            launch(&self.program, self.address, self.data.path(), &self.args, &self.envs, &self.log);
+        self.log_reader = Some(log_reader);
+    }
+
+    /// Ends it in order and starts it with other arguments on the same port and data.
+    pub fn restart_with(&mut self, args: &[&str]) {
+        self.tell_to_end();
+        assert!(self.ended().success());
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.restart();
+    }
+
+    /// What it has said on standard error so far; all of it once it has ended.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while locked").clone()
     }
 
     /// SIGTERM, without waiting.
@@ -95,6 +134,9 @@ impl Pod {
         let until = deadline() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                if let Some(reader) = self.log_reader.take() {
+                    reader.join().expect("its log can be read");
+                }
                 return status;
             }
             assert!(Instant::now() < until, "it does not end");
@@ -168,22 +210,152 @@ pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+/// Runs maru to its end.
+pub fn run(args: &[&str], envs: &[(&str, &str)]) -> Output {
+    let mut maru = Command::new(env!("CARGO_BIN_EXE_maru"));
+    maru.args(args).envs(envs.iter().copied()).stdin(Stdio::null()).output().expect("it starts")
+}
+
+/// This answer is a problem document of this status and code, with all that such an answer carries.
+pub fn assert_problem(answer: &Response, status: u16, code: &str) {
+    let text = answer.text();
+    assert_eq!(answer.status, status, "{text}");
+    assert_eq!(answer.headers.get("content-type"), Some("application/problem+json"), "{text}");
+    let problem = answer.json();
+    let mut fields: Vec<_> = problem.as_object().expect("an object").keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["code", "detail", "status", "title", "type"], "{text}");
+    assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{text}");
+    for sentence in ["type", "title", "detail"] {
+        assert!(problem[sentence].as_str().is_some_and(|s| !s.is_empty()), "no {sentence} in {text}");
+    }
+    let seconds = answer.headers.get("retry-after").map(|s| s.parse::<u32>().expect("seconds"));
+    match status {
+        401 => assert!(answer.headers.get("www-authenticate").is_some(), "{text}"),
+        405 => assert!(answer.headers.get("allow").is_some(), "{text}"),
+        429 | 503 => assert!(seconds.is_some_and(|s| s >= 1), "Retry-After is {seconds:?}: {text}"),
+        _ => {}
+    }
+}
+
+/// This stream is sent off at once: when to come back, why, and the end.
+pub fn assert_sent_off(stream: &mut Stream, code: &str) {
+    let Ok(Next::Event(bye)) = stream.next_event(deadline()) else { panic!("no event") };
+    assert_eq!((bye.name.as_str(), bye.id), ("bye", None));
+    assert_eq!(serde_json::from_str::<Value>(&bye.data).expect("JSON")["code"], code);
+    assert!(stream.retry().is_some_and(|ms| ms >= 1000), "{:?}", stream.retry());
+    assert_eq!(stream.next_event(deadline()).expect("an orderly end"), Next::Ended);
+}
+
+/// A connection on which a test says exactly the bytes that it wants to.
+pub struct Raw {
+    socket: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Raw {
+    pub fn to(pod: &Pod) -> Self {
+        let socket = TcpStream::connect(pod.address()).expect("a connection");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        socket.set_nodelay(true).expect("no delay");
+        Raw { socket, unread: Vec::new() }
+    }
+
+    pub fn from_socket(socket: TcpStream) -> Self {
+        Raw { socket, unread: Vec::new() }
+    }
+
+    /// A new connection that has said this.
+    pub fn saying(pod: &Pod, bytes: impl AsRef<[u8]>) -> Self {
+        let mut raw = Raw::to(pod);
+        raw.send(bytes);
+        raw
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).expect("it can be sent");
+    }
+
+    /// Says something to a server that may have closed already.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// The next answer, an interim one (1xx) included; `None` when the server closed in order instead.
+    pub fn answer(&mut self) -> Option<Response> {
+        let (head, length) = loop {
+            if let Some(head) = parse_head(&self.unread).expect("a head as it should be") {
+                break head;
+            }
+            if !self.receive() {
+                assert!(
+                    self.unread.is_empty(),
+                    "ended within a head: {:?}",
+                    String::from_utf8_lossy(&self.unread)
+                );
+                return None;
+            }
+        };
+        self.unread.drain(..length);
+        let Ok(Framing::Length(length)) = head.framing("GET") else { panic!("of unknown length: {head:?}") };
+        let length = usize::try_from(length).expect("small");
+        while self.unread.len() < length {
+            assert!(self.receive(), "ended within a body: {head:?}");
+        }
+        let body = self.unread.drain(..length).collect();
+        Some(Response { status: head.status, headers: head.headers, body })
+    }
+
+    /// All answers until the server closes.
+    pub fn answers(&mut self) -> Vec<Response> {
+        std::iter::from_fn(|| self.answer()).collect()
+    }
+
+    /// Reads on; false at the end.
+    fn receive(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        loop {
+            match self.socket.read(&mut piece) {
+                Ok(n) => {
+                    self.unread.extend_from_slice(&piece[..n]);
+                    return n > 0;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => panic!("{e} after {:?}", String::from_utf8_lossy(&self.unread)),
+            }
+        }
+    }
+}
+
 fn launch(
     program: &Path,
     listen: SocketAddr,
     data: &Path,
     args: &[String],
     envs: &[(String, String)],
-) -> (Child, SocketAddr, Vec<String>) {
+    log: &Arc<Mutex<String>>,
+) -> (Child, SocketAddr, Vec<String>, JoinHandle<()>) {
     let mut child = Command::new(program)
         .args(["--listen", &listen.to_string(), "--data"])
         .arg(data)
         .args(args)
         .envs(envs.iter().cloned())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
+    let errors = BufReader::new(child.stderr.take().expect("it is piped"));
+    let log = Arc::clone(log);
+    let log_reader = std::thread::spawn(move || {
+        for line in errors.lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            log.lock().expect("no panic while locked").push_str(&(line + "\n"));
+        }
+    });
     let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut greeting = Vec::new();
     let mut address = None;
@@ -198,7 +370,7 @@ fn launch(
     }
     // Whatever else it says is read, so that it never waits for us.
     std::thread::spawn(move || std::io::copy(&mut out.by_ref(), &mut std::io::sink()));
-    (child, address.expect("it says where it listens"), greeting)
+    (child, address.expect("it says where it listens"), greeting, log_reader)
 }
 
 /// Builds, once, the program that has faults to choose from.

@@ -180,9 +180,10 @@ impl std::fmt::Display for Step {
 }
 
 impl std::fmt::Display for Report {
+    /// The summary; the steps were shown when they were taken, and are in the JSON.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} on {}", self.scenario, self.machine)?;
-        self.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        let readers = self.steps.last().map_or(0, |step| step.readers);
+        writeln!(f, "{} on {}, up to {readers} readers", self.scenario, self.machine)?;
         writeln!(
             f,
             "  memory per reader: {:.0} bytes resident ({:.0} anonymous; {:.0} from end to end)",

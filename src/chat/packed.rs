@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 /// grows by an eighth: at most 12 bytes and an eighth of an entry are lost per entry, whatever the number of
 /// entries. Having a place for each entry also makes it possible to look at a few at a time, in turn.
 #[derive(Debug)]
-pub(in crate::chat) struct Packed<K, V> {
+pub(super) struct Packed<K, V> {
     entries: Vec<(K, V)>,
     /// Place in `entries` plus one, or 0 for nothing; linear probing, a power of two or nothing at all.
     index: Vec<u32>,
@@ -27,26 +27,26 @@ impl<K: Eq + Hash, V> Packed<K, V> {
     /// Smallest index that is not empty.
     const LEAST: usize = 8;
 
-    pub(in crate::chat) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(in crate::chat) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// All entries; a place in this slice is good until the next change.
-    pub(in crate::chat) fn entries(&self) -> &[(K, V)] {
+    pub(super) fn entries(&self) -> &[(K, V)] {
         &self.entries
     }
 
-    pub(in crate::chat) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let (_, place) = self.find(key)?;
         Some(&mut self.entries[place].1)
     }
 
     /// Puts the entry in, and gives back what was there.
-    pub(in crate::chat) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(old) = self.get_mut(&key) {
             return Some(std::mem::replace(old, value));
         }
@@ -63,7 +63,7 @@ impl<K: Eq + Hash, V> Packed<K, V> {
     }
 
     /// Takes the entry out. The last entry moves to its place.
-    pub(in crate::chat) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         let (slot, place) = self.find(key)?;
         self.vacate(slot);
         let last = self.entries.len() - 1;
@@ -85,7 +85,7 @@ impl<K: Eq + Hash, V> Packed<K, V> {
 
     /// Memory in bytes, without what the entries point at.
     #[cfg(test)]
-    pub(in crate::chat) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<(K, V)>() + self.index.capacity() * size_of::<u32>()
     }
 
