@@ -7,5 +7,5 @@ import { language } from "./words.js";
 document.documentElement.lang = language;
 
 const path = /^\/r\/([^/]+)\/?$/.exec(location.pathname);
-if (path) openRoom(decodeURIComponent(path[1]));
+if (path) openRoom(decodeURIComponent(path[1]).normalize("NFKC").toLowerCase());
 else openLanding();

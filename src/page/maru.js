@@ -215,7 +215,7 @@ export class Connection {
     this.#drop();
     const { status, body } = await this.#ask("GET", this.#path(""));
     if (this.#source || this.state !== "waiting") return;
-    if ([401, 403, 404].includes(status)) this.#say("refused", { code: body.code });
+    if (status >= 400 && !isPassing(status)) this.#say("refused", { code: body.code });
     else this.#reopening = setTimeout(() => this.#open(), backoff(this.#failures++));
   }
 

@@ -349,7 +349,7 @@ describe("a connection", () => {
 
   test("tries again when the browser has given up, but not where it is refused", async (t) => {
     const { world, log, tick } = enter(t);
-    world.answers = [[502], [403, { code: "forbidden" }]];
+    world.answers = [[502], [400, { code: "bad_request" }]];
     world.source.readyState = 2;
     world.source.onerror();
     await settled();
@@ -360,7 +360,7 @@ describe("a connection", () => {
     await settled();
     tick(60_000);
     assert.equal(world.sources.length, 2);
-    assert.deepEqual(log, ["waiting", "refused: forbidden"]);
+    assert.deepEqual(log, ["waiting", "refused: bad_request"]);
   });
 
   test("announces gaps, and holes that were not announced", (t) => {

@@ -74,6 +74,22 @@ describe("in a room", () => {
     assert.equal(await ann.page.locator(".faces li", { hasText: name }).count(), 0);
   });
 
+  test("a room is the same however its name is written", async () => {
+    const ann = await enter("Tea-Room");
+    const ben = await enter("ｔｅａ-ｒｏｏｍ");
+    await ann.write("one room");
+    await ben.seesOnly(["one room"]);
+    assert.equal(await ben.page.locator("h1").textContent(), "tea-room");
+  });
+
+  test("a room that is not for me says so, and is not asked for again and again", async () => {
+    const ann = await visit("/");
+    ann.allow(/status of 404/);
+    await ann.page.goto(`${server.url}/r/0190a1b2-0000-7000-8000-000000000000`);
+    await ann.page.getByText("You cannot enter this room.").waitFor();
+    assert.ok(await ann.page.locator("textarea").isHidden());
+  });
+
   test("two windows of one person are one person", async () => {
     const ann = await enter("lobby");
     const second = await ann.context.newPage();
