@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     config::Limits as Bounds,
-    event::{Draft, Name, RoomId, User, UserId, bye},
+    event::{Draft, Lang, Name, RoomId, User, UserId, bye},
     hub::{Feed, Hub},
     log::{self, Append, Log, LogError, Placed, Who},
     readers::ReadingRoom,
@@ -24,7 +24,6 @@ mod presence;
 mod room;
 
 pub use doors::{Denied, Doors};
-pub use lang::Lang;
 pub use limits::Client;
 pub use room::{Room, Select, Visit};
 

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 
-use crate::{chat::Lang, identity::LEAST_SECRET};
+use crate::{
+    event::{Lang, Text},
+    identity::LEAST_SECRET,
+};
 
 /// A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.
 ///
@@ -24,7 +27,7 @@ pub struct Config {
 
     /// Key that sessions are signed with, at least 16 bytes; two, comma-separated, to rotate: the first signs,
     /// both are accepted. Without it, one is made and kept in the data directory
-    #[arg(long, env = "MARU_SECRET", hide_env_values = true, value_delimiter = ',', value_name = "SECRET", value_parser = secret)]
+    #[arg(long, env = "MARU_SECRET", hide_env_values = true, value_delimiter = ',', value_name = "SECRET")]
     pub secret: Vec<String>,
 
     /// Other sites whose pages may use this server from a browser, comma-separated, such as
@@ -77,6 +80,17 @@ impl Config {
             limits.set(*name, *value);
         }
         limits
+    }
+
+    /// What is wrong with the settings that parsing them would have had to print.
+    ///
+    /// # Errors
+    /// With a sentence that does not tell a secret.
+    pub fn check(&self) -> Result<(), String> {
+        match self.secret.iter().all(|secret| secret.len() >= LEAST_SECRET) {
+            true => Ok(()),
+            false => Err(format!("--secret: a secret has at least {LEAST_SECRET} bytes")),
+        }
     }
 }
 
@@ -220,7 +234,8 @@ fn limit(s: &str) -> Result<(LimitName, u32), String> {
     let name = LimitName::from_str(name, false).map_err(|_| format!("there is no limit {name:?}"))?;
     // What is kept in memory for one request stays small, whatever is configured.
     let most = match name {
-        LimitName::Text | LimitName::Body | LimitName::Head => 1 << 20,
+        LimitName::Text => Text::MAX_BYTES as u32,
+        LimitName::Body | LimitName::Head => 1 << 20,
         LimitName::Uri => 32 << 10,
         LimitName::Fields => 96,
         LimitName::HeadTime | LimitName::BodyTime => 600,
@@ -231,13 +246,6 @@ fn limit(s: &str) -> Result<(LimitName, u32), String> {
         Ok(value) if (1..=most).contains(&value) => Ok((name, value)),
         _ => Err(format!("{value:?} is not a number from 1 to {most}")),
     }
-}
-
-fn secret(s: &str) -> Result<String, String> {
-    if s.len() < LEAST_SECRET {
-        return Err(format!("a secret has at least {LEAST_SECRET} bytes"));
-    }
-    Ok(s.to_owned())
 }
 
 /// An origin as browsers write it (RFC 6454 §6.2): scheme, host and, unless it is the scheme's own, port.
@@ -316,9 +324,8 @@ mod tests {
 
     #[test]
     fn what_is_no_setting_is_refused() {
-        let wrong: [&[&str]; 7] = [
+        let wrong: [&[&str]; 6] = [
             &["--listen", "localhost"],
-            &["--secret", "short"],
             &["--origin", "*"],
             &["--origin", "https://a.example/"],
             &["--trusted-proxy", "proxy"],
@@ -333,6 +340,8 @@ mod tests {
     #[test]
     fn secrets_rotate() {
         let config = parse(&["--secret", "0123456789abcdef,fedcba9876543210"]).unwrap();
-        assert_eq!(config.secret.len(), 2);
+        assert_eq!((config.secret.len(), config.check()), (2, Ok(())));
+        let short = parse(&["--secret", "0123456789abcdef,short"]).unwrap();
+        assert!(short.check().is_err_and(|said| !said.contains("=short") && !said.contains("0123")));
     }
 }

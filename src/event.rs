@@ -10,11 +10,13 @@ use uuid::Uuid;
 
 mod cursor;
 mod frame;
+mod lang;
 mod slug;
 mod text;
 
 pub use cursor::{Cursor, Epoch, Seq};
 pub use frame::{Frame, bye, named};
+pub use lang::Lang;
 pub use slug::Slug;
 pub use text::{ClientId, Name, Text, TextRefused};
 

@@ -122,7 +122,12 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
     let (method, version) = (head.method.clone(), head.version);
     let mut call = match Call::new(app, line, head, body) {
         Ok(call) => call,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            // What follows CONNECT may be meant for somebody else.
+            let mut response = problem.into_response();
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            return response;
+        }
     };
     let app = Arc::clone(&call.app);
     let mut response = match route::find(&method, call.path()) {

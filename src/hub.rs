@@ -30,7 +30,7 @@ pub(crate) mod tests;
 
 pub use feed::Feed;
 pub use listener::{Heard, Listener};
-pub use resume::{DEFAULT_HISTORY, Gap, GapReason, Plan, Start, crossings, plan};
+pub use resume::{DEFAULT_HISTORY, Gap, GapReason, Plan, Start, crossings, gaps_before, plan};
 
 /// Events read into memory when a log gets its first reader: what most new readers begin with.
 const PRELOAD: usize = DEFAULT_HISTORY + 14;
@@ -72,6 +72,7 @@ impl Feeds {
     ///
     /// The receiver gets the holes to repair: at most one at a time from each feed.
     pub fn new(postbox: Postbox, memory: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<(Arc<Feed>, Seq)>) {
+        #[expect(clippy::disallowed_methods, reason = "at most one hole of each feed")]
         let (holes, to_repair) = mpsc::unbounded_channel();
         let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit: memory });
         let feeds = Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs: AtomicU64::new(0) };

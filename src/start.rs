@@ -28,6 +28,10 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    if let Err(e) = config.check() {
+        eprintln!("maru: {e}");
+        return ExitCode::FAILURE;
+    }
     let done = if config.new_epoch { begin_epoch(&config) } else { serve(config) };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,12 +12,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Client, Lang, Room, Visit,
+    Client, Room, Visit,
     limits::{Counts, Gcra, Limits},
 };
 use crate::{
     config::Limits as Bounds,
-    event::{RoomId, UserId},
+    event::{Lang, RoomId, UserId},
     identity::Session,
 };
 

@@ -1,17 +1,6 @@
-//! The languages that the server itself speaks.
+//! What the server itself says of people, in its languages.
 
-use clap::ValueEnum;
-
-use crate::event::Name;
-
-/// A language of the server's own texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
-pub enum Lang {
-    /// English
-    En,
-    /// Korean
-    Ko,
-}
+use crate::event::{Lang, Name};
 
 /// People who did the same thing: those who are named, at least one, and how many there are besides.
 #[derive(Clone, Copy)]

@@ -11,8 +11,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Lang, lang::Group, packed::Packed};
-use crate::event::{Name, User, UserId, UserKind};
+use super::{lang::Group, packed::Packed};
+use crate::event::{Lang, Name, User, UserId, UserKind};
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@ use hyper::{
 
 use super::{App, body::Body, line::Line, problem::Problem, proxy, site};
 use crate::{
-    chat::{Client, Lang},
-    event::Name,
+    chat::Client,
+    event::{Lang, Name},
     identity::{self, SESSION_LIFE, Session, names},
     log::Who,
 };
@@ -245,9 +245,12 @@ impl Call {
     }
 
     fn cookie(&self) -> Option<&str> {
+        // Other programs on the same host may have set any bytes beside it.
         let lines = self.head.headers.get_all(header::COOKIE).iter();
-        let mut pairs = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
-        pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        let mut pairs = lines.flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+        let token =
+            pairs.find_map(|pair| pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))?;
+        std::str::from_utf8(token).ok()
     }
 
     /// A request that changes something and carries the cookie must come from a page of this site, or of one
@@ -273,6 +276,10 @@ impl Call {
 
 /// JSON, or a sentence that says where it goes wrong.
 pub(super) fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // An array would pass for the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::bad_request("the body is to be a JSON object"));
+    }
     serde_json::from_slice(body)
         .map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))
 }

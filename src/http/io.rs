@@ -80,7 +80,7 @@ impl Read for Io {
             if let Some(refusal) = this.framing.refusal() {
                 // hyper takes an end that it sees while it answers for a client that has gone, and drops the
                 // answer; so the end waits until all that was asked before is answered.
-                if refusal.at_boundary && this.line.answers() < this.framing.heads() {
+                if refusal.at_boundary && this.is_answering() {
                     this.end_waits = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
@@ -90,6 +90,13 @@ impl Read for Io {
             let mut received = ReadBuf::new(&mut received);
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut received))?;
             if received.filled().is_empty() {
+                // A client that sends no more may still wait for its answer (RFC 9112 §9.6). Not so for one that
+                // listens: its end is how one learns that it has gone.
+                let is_whole = this.framing.phase() != Phase::Body;
+                if is_whole && this.is_answering() && !this.line.is_listening() {
+                    this.end_waits = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
                 return Poll::Ready(Ok(()));
             }
             this.receive(received.filled());
@@ -122,7 +129,7 @@ impl Write for Io {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
         this.line.flushed();
-        if this.line.answers() >= this.framing.heads()
+        if !this.is_answering()
             && let Some(waker) = this.end_waits.take()
         {
             waker.wake();
@@ -136,14 +143,22 @@ impl Write for Io {
 }
 
 impl Io {
+    /// Is there a request whose answer hyper has not been given whole?
+    fn is_answering(&self) -> bool {
+        self.line.answers() < self.framing.heads()
+    }
+
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending if !self.line.is_write_expected() => self.line.expect_write(Some(STUCK)),
             Poll::Pending => {}
             Poll::Ready(_) => {
                 self.line.expect_write(None);
-                if self.framing.phase() == Phase::Idle {
-                    self.line.expect_read(Some(IDLE));
+                match self.framing.phase() {
+                    Phase::Idle => self.line.expect_read(Some(IDLE)),
+                    // It came together with the request before.
+                    Phase::Head => self.line.expect_read(Some(self.head_time)),
+                    Phase::Body | Phase::Refused => {}
                 }
             }
         }

@@ -29,6 +29,7 @@ pub(crate) struct Line {
     read_deadline: AtomicU64,
     write_deadline: AtomicU64,
     is_stream: AtomicBool,
+    is_polled: AtomicBool,
     answered: AtomicU64,
 }
 
@@ -46,6 +47,7 @@ impl Line {
             read_deadline: AtomicU64::new(u64::MAX),
             write_deadline: AtomicU64::new(u64::MAX),
             is_stream: AtomicBool::new(false),
+            is_polled: AtomicBool::new(false),
             answered: AtomicU64::new(0),
         }
     }
@@ -76,6 +78,7 @@ impl Line {
 
     /// An answer has been given to hyper whole.
     pub(crate) fn answered(&self) {
+        self.is_polled.store(false, Ordering::Relaxed);
         self.answered.fetch_add(1, Ordering::Release);
     }
 
@@ -88,6 +91,16 @@ impl Line {
     pub(crate) fn begin_stream(&self) {
         self.is_stream.store(true, Ordering::Relaxed);
         self.expect_read(None);
+    }
+
+    /// The answer under way waits for something to happen.
+    pub(crate) fn begin_poll(&self) {
+        self.is_polled.store(true, Ordering::Relaxed);
+    }
+
+    /// Is the client one that listens, and is gone when it sends no more?
+    pub(crate) fn is_listening(&self) -> bool {
+        self.is_stream.load(Ordering::Relaxed) || self.is_polled.load(Ordering::Relaxed)
     }
 
     /// The next bytes from the client, if they are awaited, must come within this time.

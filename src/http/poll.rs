@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Cursor, Frame},
-    hub::{Gap, Start, crossings},
+    hub::{Gap, Start, crossings, gaps_before},
     identity::Session,
     log,
 };
@@ -44,6 +44,7 @@ pub(super) async fn answer(
     known: Option<(Session, Shown)>,
     start: &Start,
 ) -> Result<Response<Body>, Problem> {
+    call.line.begin_poll();
     let (visit, _session) = stream::admit(call, room, known).await?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
@@ -66,8 +67,9 @@ pub(super) async fn answer(
                 () = tokio::time::sleep_until(until) => break,
                 () = call.app.stopped() => break,
             }
-        } else if let Some(crossed) = crossings(at, frames[0].cursor.epoch, &extent).into_iter().next() {
-            gap = Some(crossed);
+        } else {
+            let mut gaps = gaps_before(at, frames[0].cursor, &extent).into_iter();
+            gap = gaps.next().map(|first| Gap { to: gaps.next_back().map_or(first.to, |last| last.to), ..first });
         }
     }
     // One answer tells of one epoch: the next begins with its gap.

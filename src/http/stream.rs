@@ -22,7 +22,7 @@ use crate::{
     chat::{Select, Visit},
     event::{Cursor, Frame, User},
     faults::{self, Fault},
-    hub::{Gap, Start, crossings},
+    hub::{Gap, Plan, Start, crossings, gaps_before},
     identity::Session,
     log::{self, Extent, LogError},
 };
@@ -59,10 +59,14 @@ struct Live {
 pub(super) async fn open(call: &mut Call, room: &log::Room) -> Result<Response<Body>, Problem> {
     let known = call.session()?;
     let start = asked(call)?;
+    let format = Format::of(call);
+    if call.is_head() {
+        // Who will hear nothing does not come in.
+        return Ok(respond(format, Body::empty()));
+    }
     if call.query("poll").is_some_and(|poll| poll == "1") {
         return poll::answer(call, room, known, &start).await;
     }
-    let format = Format::of(call);
     // From here on a browser would take any other status than 200 for the end of it all.
     match admit(call, room, known).await {
         Ok((visit, session)) => Ok(write(call, format, start, visit, &session)),
@@ -106,10 +110,8 @@ fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &
     // Only a plain HTTP/1.1 event stream goes on in the reading room.
     let seats = call.version() == Version::HTTP_11 && format == Format::Sse;
     let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new() };
-    if !call.is_head() {
-        let user = session.user.clone();
-        tokio::spawn(async move { writer.run(&start, visit, user, seats).await });
-    }
+    let user = session.user.clone();
+    tokio::spawn(async move { writer.run(&start, visit, user, seats).await });
     respond(format, Body::Stream(StreamBody { pieces: body, line: Arc::clone(&call.line) }))
 }
 
@@ -212,7 +214,11 @@ impl Writer {
                 None => frames_of(&self.app.chat.log().read(feed.room(), at.seq, EVENTS).await?),
             };
             if frames.is_empty() {
-                break;
+                // What was still to come may have gone meanwhile.
+                let (Plan::GapThenAfter(gap, to), _) = feed.plan(&Start::After(at)) else { break };
+                self.push_gap(&gap);
+                at = to;
+                continue;
             }
             at = self.push_events(&frames, at, &extent).await?;
         }
@@ -225,7 +231,7 @@ impl Writer {
         Ok(at)
     }
 
-    /// Writes events, and a gap wherever a new epoch begins; gives the place of the last.
+    /// Writes events, and a gap wherever a new epoch begins or retention was faster; gives the place of the last.
     async fn push_events(
         &mut self,
         frames: &[Frame],
@@ -233,7 +239,7 @@ impl Writer {
         extent: &Extent,
     ) -> Result<Cursor, Stop> {
         for frame in frames {
-            for gap in crossings(at, frame.cursor.epoch, extent) {
+            for gap in gaps_before(at, frame.cursor, extent) {
                 self.push_gap(&gap);
             }
             self.push(&self.format.event(frame));

@@ -122,6 +122,18 @@ pub fn crossings(at: Cursor, next: Epoch, log: &Extent) -> Vec<Gap> {
     gaps
 }
 
+/// The gaps to announce between a reader's place and the next event that the log gives: new epochs, and what
+/// retention took while the reader was on its way.
+pub fn gaps_before(at: Cursor, next: Cursor, log: &Extent) -> Vec<Gap> {
+    let mut gaps = crossings(at, next.epoch, log);
+    let from = gaps.last().map_or(at, |gap| gap.to);
+    if next.seq > from.seq.next() {
+        let to = Cursor { seq: next.seq.before(), ..next };
+        gaps.push(Gap { from: Some(from), to, reason: GapReason::Retention });
+    }
+    gaps
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -187,6 +199,18 @@ mod tests {
         let gap = Gap { from: Some(end), to: Cursor::new(2, 1_000_050), reason: GapReason::Epoch };
         assert_eq!(crossings(end, Epoch(2), &log), vec![gap]);
         assert_eq!(crossings(Cursor::new(2, 1_000_055), Epoch(2), &log), vec![]);
+    }
+
+    #[test]
+    fn what_retention_takes_on_the_way_is_announced_too() {
+        let log = first_epoch(1, 50);
+        let at = Cursor::new(1, 10);
+        assert_eq!(gaps_before(at, Cursor::new(1, 11), &log), vec![]);
+        let gap = Gap { from: Some(at), to: Cursor::new(1, 29), reason: GapReason::Retention };
+        assert_eq!(gaps_before(at, Cursor::new(1, 30), &log), vec![gap]);
+        let crossed = gaps_before(at, Cursor::new(2, 1_000_053), &second_epoch());
+        let reasons: Vec<_> = crossed.iter().map(|gap| gap.reason).collect();
+        assert_eq!(reasons, [GapReason::Epoch, GapReason::Retention]);
     }
 
     proptest! {

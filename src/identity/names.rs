@@ -5,7 +5,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::{chat::Lang, event::Name};
+use crate::event::{Lang, Name};
 
 /// First and second words, one a line, sorted.
 const ENGLISH: [&str; 2] = [include_str!("words/en_adjectives.txt"), include_str!("words/en_nouns.txt")];

@@ -110,10 +110,9 @@ impl Pod {
         self.log_reader = Some(log_reader);
     }
 
-    /// Ends it in order and starts it with other arguments on the same port and data.
+    /// Kills it and starts it with other arguments on the same port and data.
     pub fn restart_with(&mut self, args: &[&str]) {
-        self.tell_to_end();
-        assert!(self.ended().success());
+        self.kill();
         self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         self.restart();
     }
@@ -210,10 +209,24 @@ pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
-/// Runs maru to its end.
+/// Runs maru to its end, which must come by itself; with a data directory of its own unless one is given.
 pub fn run(args: &[&str], envs: &[(&str, &str)]) -> Output {
+    let data = TempDir::new().expect("a directory can be made");
     let mut maru = Command::new(env!("CARGO_BIN_EXE_maru"));
-    maru.args(args).envs(envs.iter().copied()).stdin(Stdio::null()).output().expect("it starts")
+    if !args.contains(&"--data") {
+        maru.arg("--data").arg(data.path());
+    }
+    maru.args(args).envs(envs.iter().copied()).stdin(Stdio::null());
+    let mut child = maru.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let until = deadline();
+    while child.try_wait().expect("it can be waited for").is_none() {
+        if Instant::now() > until {
+            child.kill().expect("it runs");
+            panic!("it does not end: {args:?} {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("its output can be read")
 }
 
 /// This answer is a problem document of this status and code, with all that such an answer carries.
@@ -310,7 +323,7 @@ impl Raw {
         Some(Response { status: head.status, headers: head.headers, body })
     }
 
-    /// All answers until the server closes.
+    /// All answers until the server closes, which it must do by itself.
     pub fn answers(&mut self) -> Vec<Response> {
         std::iter::from_fn(|| self.answer()).collect()
     }
@@ -325,7 +338,7 @@ impl Raw {
                     return n > 0;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => panic!("{e} after {:?}", String::from_utf8_lossy(&self.unread)),
+                Err(e) => panic!("{e}; not taken yet: {:?}", String::from_utf8_lossy(&self.unread)),
             }
         }
     }

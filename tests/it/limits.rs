@@ -94,7 +94,7 @@ fn a_body_has_up_to_16_kib() {
     assert_eq!(post(16 << 10).status, 201);
     assert_problem(&post((16 << 10) + 1), 413, "too_large");
     // In chunks its length is known only as it comes.
-    let mut chunked = Raw::saying(&pod, "POST /r/lobby HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut chunked = Raw::saying(&pod, "POST /r/lobby HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     for _ in 0..17 {
         chunked.try_send(format!("400\r\n{}\r\n", "x".repeat(1024)));
     }
@@ -233,7 +233,7 @@ fn names_have_1_to_32_characters_and_nothing_that_deceives() {
     assert_eq!(pod.client().post_json("/api/session", &json!({"name": longest})).unwrap().status, 201);
     let (token, _) = pod.sign_in("Ann");
     let bad = [
-        "", " ", "\u{3000}", "a\nb", "a\0", "a\u{7f}", "a\u{85}", "a\u{202e}b", "a\u{2066}b", "a\u{61c}b", "a\u{200b}b",
+        "", " ", "\u{3000}", "a\nb", "a\0", "a\u{7f}", "a\u{85}b", "a\u{202e}b", "a\u{2066}b", "a\u{61c}b", "a\u{200b}b",
         "a\u{200d}b", "a\u{2060}b", "\u{feff}a", "a\u{ad}b", "q\u{301}\u{302}\u{303}\u{304}",
         &"한".repeat(33),
         &"ﷺ".repeat(2), // 2 characters that NFKC makes 36 of

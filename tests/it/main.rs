@@ -2,8 +2,15 @@
 
 #![allow(unreachable_pub)] // It is one crate, and nobody's library.
 
+mod drain;
+mod errors;
 mod faults;
 mod harness;
+mod heads;
+mod limits;
+mod ops;
+mod presence;
 mod resume;
+mod sessions;
 mod speaking;
 mod streams;

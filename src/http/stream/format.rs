@@ -36,7 +36,7 @@ impl Format {
     pub(super) fn event(self, frame: &Frame) -> Bytes {
         match self {
             Format::Sse => frame.bytes().clone(),
-            Format::Ndjson => line("message", Some(&frame.cursor.to_string()), &frame.json()),
+            Format::Ndjson => line("message", Some(&frame.cursor.to_string()), None, &frame.json()),
         }
     }
 
@@ -61,25 +61,29 @@ impl Format {
         if self == Format::Sse {
             return block.clone();
         }
-        let (mut name, mut cursor, mut data) = ("message", None, &b"{}"[..]);
+        let (mut name, mut cursor, mut retry, mut data) = ("message", None, None, &b"{}"[..]);
         for text in std::str::from_utf8(block).unwrap_or_default().lines() {
             match text.split_once(": ") {
                 Some(("event", value)) => name = value,
                 Some(("id", value)) => cursor = Some(value),
+                Some(("retry", value)) => retry = Some(value),
                 Some(("data", value)) => data = value.as_bytes(),
                 _ => {}
             }
         }
-        line(name, cursor, data)
+        line(name, cursor, retry, data)
     }
 }
 
-/// A JSON object with two more fields in front.
-fn line(name: &str, cursor: Option<&str>, object: &[u8]) -> Bytes {
+/// A JSON object with up to three more fields in front.
+fn line(name: &str, cursor: Option<&str>, retry: Option<&str>, object: &[u8]) -> Bytes {
     let mut line = format!("{{\"event\":\"{name}\"").into_bytes();
     // `hello` and `live` say their cursor themselves.
     if let Some(cursor) = cursor.filter(|_| !object.windows(10).any(|w| w == b"\"cursor\":\"")) {
         line.extend_from_slice(format!(",\"cursor\":\"{cursor}\"").as_bytes());
+    }
+    if let Some(ms) = retry {
+        line.extend_from_slice(format!(",\"retry\":{ms}").as_bytes());
     }
     if object.len() > 2 {
         line.push(b',');
@@ -113,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_not_in_the_log_has_its_name() {
         let bye = parsed(&Format::Ndjson.bye("draining", 1000));
-        assert_eq!(bye, json!({"event": "bye", "code": "draining"}));
+        assert_eq!(bye, json!({"event": "bye", "retry": 1000, "code": "draining"}));
         let gap = parsed(&Format::Ndjson.named("gap", Some(Cursor::new(1, 2)), None, &json!({"from": null})));
         assert_eq!(gap, json!({"event": "gap", "cursor": "1-2", "from": null}));
         assert_eq!(parsed(&Format::Ndjson.named("live", None, None, &json!({}))), json!({"event": "live"}));
