@@ -40,6 +40,9 @@ use bytes::Bytes;
 
 use crate::event::{Frame, LogId, Seq};
 
+mod endings;
+#[cfg(test)]
+mod fakes;
 mod hall;
 #[cfg(test)]
 mod live;
@@ -54,11 +57,13 @@ mod slab;
 mod stats;
 mod sweep;
 mod thread;
+mod wire;
 
-pub use hall::{Close, Hall, Sent, Wire};
+pub use hall::Hall;
 pub use mailbox::Postbox;
 pub use ring::Ring;
 pub use stats::Stats;
+pub use wire::{Close, Sent, Wire};
 
 use mailbox::{Bell, Mailbox, Order};
 use thread::{ReaderThread, Sockets};

@@ -120,7 +120,7 @@ impl Call {
 
     /// The body as JSON.
     pub(super) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Problem> {
-        if !self.is_json() && !self.body.as_ref().is_some_and(|body| body.is_end_stream()) {
+        if !self.is_json() && !self.body.as_ref().is_some_and(hyper::body::Body::is_end_stream) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_type",

@@ -69,7 +69,9 @@ pub(super) async fn answer(
             }
         } else {
             let mut gaps = gaps_before(at, frames[0].cursor, &extent).into_iter();
-            gap = gaps.next().map(|first| Gap { to: gaps.next_back().map_or(first.to, |last| last.to), ..first });
+            gap = gaps
+                .next()
+                .map(|first| Gap { to: gaps.next_back().map_or(first.to, |last| last.to), ..first });
         }
     }
     // One answer tells of one epoch: the next begins with its gap.

@@ -167,9 +167,18 @@ impl Writer {
         if self.app.revoked.contains(visit.session()) {
             return;
         }
+        let feed = Arc::clone(visit.room().feed());
+        // So that what is told during the replay is told to this reader too.
+        let mut listener = feed.listen();
         let stopped = match self.replay(start, &visit, &user).await {
             Ok(at) if seats && !self.app.is_draining() => {
-                let feed = Arc::clone(visit.room().feed());
+                for block in listener.hear(at.seq, 0).asides {
+                    self.push(&block);
+                }
+                if self.flush().await.is_err() {
+                    return;
+                }
+                drop(listener);
                 let after = if faults::is_on(Fault::NoSeam) { feed.tip().seq } else { at.seq };
                 let seat = Piece::Seat(Box::new(Seat { feed, after, visit }));
                 // The connection takes the seat when all before it is flushed, or is gone.
@@ -177,7 +186,7 @@ impl Writer {
                 // The body ends when its sender is dropped, and this one must not end.
                 return self.pieces.closed().await;
             }
-            Ok(at) => courteous::go_on(&mut self, at, &visit, endings).await,
+            Ok(at) => courteous::go_on(&mut self, at, &visit, listener, endings).await,
             Err(stop) => Err(stop),
         };
         if let Err(Stop::Log(e)) = stopped {

@@ -3,51 +3,20 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
-
-use bytes::Bytes;
 
 use super::{
-    Farewell, NewReader, Occupant, Rules, Source, Stats, Why, members::Members, private::Private, ring::Ring,
-    rounds::Rounds, slab::Slab, stats::Tally, sweep::SLICE,
+    Farewell, NewReader, Occupant, Rules, Source, Stats, Why,
+    members::Members,
+    private::Private,
+    ring::Ring,
+    rounds::Rounds,
+    slab::Slab,
+    stats::Tally,
+    sweep::SLICE,
+    wire::{Close, Wire},
 };
 use crate::event::{EventKind, Frame, LogId, Seq};
-
-/// What came of handing bytes to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It took so many of them. Fewer than given: there will be an edge when there is room again.
-    Took(usize),
-    /// It took none. There will be an edge when there is room again.
-    Blocked,
-    /// Nobody is at the other end any more.
-    Gone,
-}
-
-/// How to leave a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// What it holds may still be sent.
-    Gently,
-    /// What it holds is thrown away.
-    Hard,
-}
-
-/// The sockets' side of a hall: the kernel, or a test's idea of it. An *edge* is a call of [`Hall::writable`] or
-/// [`Hall::gone`].
-pub trait Wire {
-    /// One connection.
-    type Socket;
-    /// From now on edges of this socket are told with `key`. False when it cannot be watched.
-    fn watch(&mut self, socket: &Self::Socket, key: u32) -> bool;
-    /// Hands it what it takes without waiting.
-    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Sent;
-    /// Nothing more will be sent.
-    fn finish(&mut self, socket: &Self::Socket);
-    /// No more edges, no more socket.
-    fn close(&mut self, socket: Self::Socket, how: Close);
-}
 
 /// A seat: the whole of what a reader costs.
 pub(super) struct Seat<K, O> {
@@ -112,7 +81,7 @@ pub struct Hall<S: Source, O: Occupant, W: Wire> {
     pub(super) tally: Tally,
     pub(super) seats: Slab<Seat<W::Socket, O>>,
     pub(super) rooms: Slab<Room<S>>,
-    by_log: HashMap<LogId, u32>,
+    pub(super) by_log: HashMap<LogId, u32>,
     /// Rooms with bytes to give out, in the order of their turns.
     pub(super) sweeps: VecDeque<u32>,
     /// Rooms with bytes to give out later: from when on, in ms since the room opened.
@@ -124,7 +93,7 @@ pub struct Hall<S: Source, O: Occupant, W: Wire> {
     /// Sends between two looks at the mailbox.
     pub(super) slice: usize,
     /// Occupants who have left since [`departed`](Self::departed) was asked.
-    departed: usize,
+    pub(super) departed: usize,
 }
 
 impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
@@ -211,7 +180,9 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
             seat.room = room_key;
             seat.place = room.members.add(key);
             seat.cursor = room.ring.head();
-            seat.private = Some(Box::new(Private::backlog(backlog, live)));
+            if !backlog.is_empty() || live.is_some() {
+                seat.private = Some(Box::new(Private::backlog(backlog, live)));
+            }
         }
         if !self.wire.watch(&seat.socket, key) {
             self.leave(key, Why::Left, Close::Gently);
@@ -321,29 +292,6 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
-    /// Ends everybody who is meant, with this block as their last.
-    pub fn end_all(&mut self, select: &O::Select, bye: &Bytes) {
-        for key in 0..self.seats.bound() {
-            let occupant = self.seats.get(key).and_then(|seat| seat.occupant.as_ref());
-            if occupant.is_some_and(|occupant| occupant.is_meant(select)) {
-                self.end(key, Why::Told, Some(bye.clone()));
-            }
-        }
-    }
-
-    /// Ends everybody, and whoever comes later, spread at random over `window` from now on.
-    pub fn drain(&mut self, window: Duration) {
-        self.rounds.drain(window);
-    }
-
-    /// Ends everybody, and whoever comes later, now.
-    pub fn close(&mut self) {
-        self.drain(Duration::ZERO);
-        for key in 0..self.seats.bound() {
-            self.end(key, Why::Draining(Duration::ZERO), None);
-        }
-    }
-
     /// There is room in this socket again.
     pub fn writable(&mut self, key: u32) {
         match self.seats.get(key).map(|seat| seat.state) {
@@ -356,69 +304,6 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     /// The other side has closed, in half at least, or broken off.
     pub fn gone(&mut self, key: u32) {
         self.leave(key, Why::Left, Close::Gently);
-    }
-
-    /// Ends a stream at the next chunk boundary: `bye`, the end of the body, and its occupant is gone.
-    pub(super) fn end(&mut self, key: u32, why: Why, bye: Option<Bytes>) {
-        let Some(seat) = self.seats.get(key).filter(|seat| seat.occupant.is_some()) else { return };
-        let bye = bye.unwrap_or_else(|| (self.bye)(why));
-        let last = match (&seat.private, self.rooms.get(seat.room)) {
-            (Some(private), _) => Private::last(private.rest(), &bye),
-            (None, Some(room)) => Private::last(room.ring.rest_of_chunk(seat.cursor), &bye),
-            (None, None) => Private::last(&[], &bye),
-        };
-        self.depart(key, why);
-        let Some(seat) = self.seats.get_mut(key) else { return };
-        seat.private = Some(Box::new(last));
-        seat.state = State::Ending;
-        seat.since = self.rounds.now;
-        self.send_last(key);
-    }
-
-    /// Closes a stream where it is.
-    pub(super) fn leave(&mut self, key: u32, why: Why, how: Close) {
-        self.depart(key, why);
-        if let Some(seat) = self.seats.remove(key) {
-            self.tally.readers -= 1;
-            self.wire.close(seat.socket, how);
-        }
-    }
-
-    /// Takes a reader out of its room, if it is still in it, and drops its occupant.
-    fn depart(&mut self, key: u32, why: Why) {
-        let Some(seat) = self.seats.get_mut(key) else { return };
-        let Some(occupant) = seat.occupant.take() else { return };
-        seat.private = None;
-        let (room_key, place) = (std::mem::replace(&mut seat.room, NOWHERE), seat.place);
-        self.departed += 1;
-        self.tally.ended[why.index()] += 1;
-        if let Some(room) = self.rooms.get_mut(room_key) {
-            let seats = &mut self.seats;
-            room.members
-                .remove(place, |key, place| seats.get_mut(key).expect("members have seats").place = place);
-            if room.members.is_empty() {
-                self.shut(room_key);
-            } else {
-                self.settle(room_key);
-            }
-        }
-        drop(occupant);
-    }
-
-    /// Takes down a room that nobody is in.
-    fn shut(&mut self, key: u32) {
-        let Some(room) = self.rooms.remove(key) else { return };
-        self.by_log.remove(&room.source.log());
-        self.tally.rings -= 1;
-        self.tally.ring_bytes -= room.ring.len() as i64;
-        if room.queued {
-            self.sweeps.retain(|&queued| queued != key);
-            self.pauses.retain(|&(_, paused)| paused != key);
-        }
-        if room.warm {
-            self.warm.retain(|&warm| warm != key);
-        }
-        room.source.leave(self.thread);
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{NewReader, Occupant, Postbox, ReadingRoom, Rules, Source, Why, model::frame};
+use super::{NewReader, Occupant, Postbox, ReadingRoom, Rules, Source, Why, fakes::frame};
 use crate::event::{EventKind, Frame, LogId, Seq, named};
 
 /// A hub of one log that keeps everything.

@@ -9,13 +9,6 @@ pub(crate) struct Members {
     swept: u32,
 }
 
-/// Memory grows by an eighth and not by doubling.
-fn grow(keys: &mut Vec<u32>) {
-    if keys.len() == keys.capacity() {
-        keys.reserve_exact((keys.len() / 8).max(4));
-    }
-}
-
 impl Members {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -31,7 +24,6 @@ impl Members {
 
     /// Adds somebody who is due, and says at which place.
     pub(crate) fn add(&mut self, key: u32) -> u32 {
-        grow(&mut self.keys);
         self.keys.push(key);
         (self.keys.len() - 1) as u32
     }
@@ -62,14 +54,14 @@ impl Members {
         self.swept = self.blocked;
     }
 
-    /// The next who is due.
-    pub(crate) fn due(&self) -> Option<u32> {
-        self.keys.get(self.swept as usize).copied()
+    /// Who is due, in the order of their turns.
+    pub(crate) fn due(&self) -> &[u32] {
+        &self.keys[self.swept as usize..]
     }
 
-    /// Whoever is next has had their turn.
-    pub(crate) fn had(&mut self) {
-        self.swept += 1;
+    /// The next `n` have had their turn.
+    pub(crate) fn had(&mut self, n: usize) {
+        self.swept += n as u32;
     }
 
     pub(crate) fn block(&mut self, mut place: u32, mut placed: impl FnMut(u32, u32)) {

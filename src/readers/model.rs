@@ -1,188 +1,22 @@
 //! The hall against a plain model: every reader has a list of what it should get, and must get just that.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Close, Hall, NewReader, Occupant, Rules, Sent, Source, Stats, Why, Wire};
-use crate::event::{Epoch, Event, EventKind, Frame, LogId, Seq, User, UserId, UserKind, named};
+use super::{
+    Hall, NewReader, Rules, Stats, Why,
+    fakes::{Guest, Pipe, Pipes, Post, Tail, Want, chunks, read, secret},
+    hall::State,
+};
+use crate::event::{EventKind, LogId, Seq, named};
 
 const BEHIND: usize = 4000;
 const ROOMS: usize = 2;
-
-pub(super) fn frame(seq: u64, kind: EventKind, target: Option<u64>, text: Option<&str>) -> Frame {
-    Frame::new(&Event {
-        room: Arc::from("lobby"),
-        epoch: Epoch(1),
-        seq: Seq(seq),
-        id: Uuid::nil(),
-        kind,
-        target: target.map(Seq),
-        user: User { id: UserId(Uuid::nil()), name: "Ann".parse().unwrap(), kind: UserKind::Guest },
-        text: text.map(Arc::from),
-        status: None,
-        edited: None,
-        ts: 1_732_240_000_123,
-        client_id: None,
-    })
-}
-
-/// What stands in the texts of a message and its edits, to find them by.
-fn secret(message: u64) -> String {
-    format!("secret-{message}-")
-}
-
-/// A hub of one log and the way from it to the hall.
-struct Tail {
-    log: LogId,
-    state: Mutex<TailState>,
-}
-
-#[derive(Default)]
-struct TailState {
-    frames: Vec<Frame>,
-    /// As they were before any deletion.
-    written: Vec<Frame>,
-    forgotten: usize,
-    joined: bool,
-    posts: VecDeque<Post>,
-    /// Who was deleted by which event.
-    deleted: Vec<(u64, u64)>,
-}
-
-#[derive(Clone)]
-enum Post {
-    Event(Frame),
-    Aside(u32),
-}
-
-impl Source for Tail {
-    fn log(&self) -> LogId {
-        self.log
-    }
-
-    fn join(&self, thread: usize, after: Seq, upto: Option<Seq>) -> Option<(Vec<Frame>, Seq)> {
-        assert_eq!(thread, 7);
-        let mut state = self.state.lock().unwrap();
-        let tip = state.frames.len();
-        let (from, to) = (after.0 as usize, upto.map_or(tip, |upto| upto.0 as usize));
-        if from < state.forgotten || from > tip {
-            return None;
-        }
-        state.joined = true;
-        Some((state.frames[from..to].to_vec(), Seq(to as u64)))
-    }
-
-    fn leave(&self, _: usize) {
-        let mut state = self.state.lock().unwrap();
-        assert!(state.joined, "left without having joined");
-        state.joined = false;
-    }
-}
-
-impl TailState {
-    fn append(&mut self, kind: EventKind, target: Option<u64>, text: Option<&str>) {
-        if target.is_some_and(|target| self.deleted.iter().any(|(_, deleted)| *deleted == target)) {
-            return;
-        }
-        let seq = self.frames.len() as u64 + 1;
-        let frame = frame(seq, kind, target, text);
-        if let (EventKind::Delete, Some(target)) = (kind, target) {
-            self.deleted.push((seq, target));
-            for frame in self.frames.iter_mut().filter(|frame| frame.belongs_to(Seq(target))) {
-                *frame = frame.scrubbed();
-            }
-        }
-        self.frames.push(frame.clone());
-        self.written.push(frame.clone());
-        if self.joined {
-            self.posts.push_back(Post::Event(frame));
-        }
-    }
-}
-
-struct Guest {
-    number: usize,
-    left: Arc<Mutex<Vec<usize>>>,
-}
-
-impl Occupant for Guest {
-    type Select = usize;
-
-    fn is_meant(&self, select: &usize) -> bool {
-        self.number % 5 == *select
-    }
-
-    fn expires(&self) -> u32 {
-        u32::MAX
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.left.lock().unwrap().push(self.number);
-    }
-}
-
-#[derive(Default)]
-struct Pipe {
-    key: Option<u32>,
-    got: Vec<u8>,
-    window: usize,
-    starved: bool,
-    gone: bool,
-    finished: bool,
-    closed: Option<Close>,
-}
-
-#[derive(Default)]
-struct Pipes(Vec<Pipe>);
-
-impl Wire for Pipes {
-    type Socket = usize;
-
-    fn watch(&mut self, socket: &usize, key: u32) -> bool {
-        self.0[*socket].key = Some(key);
-        true
-    }
-
-    fn send(&mut self, socket: &usize, bytes: &[u8]) -> Sent {
-        assert!(!bytes.is_empty());
-        let pipe = &mut self.0[*socket];
-        assert!(!pipe.finished && pipe.closed.is_none(), "sent after the end");
-        if pipe.gone {
-            return Sent::Gone;
-        }
-        let n = bytes.len().min(pipe.window);
-        pipe.window -= n;
-        pipe.starved |= n < bytes.len();
-        pipe.got.extend_from_slice(&bytes[..n]);
-        if n == 0 { Sent::Blocked } else { Sent::Took(n) }
-    }
-
-    fn finish(&mut self, socket: &usize) {
-        self.0[*socket].finished = true;
-    }
-
-    fn close(&mut self, socket: usize, how: Close) {
-        let pipe = &mut self.0[socket];
-        assert!(pipe.closed.is_none(), "closed twice");
-        (pipe.closed, pipe.key) = (Some(how), None);
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
-    Event(u64),
-    Aside(u32),
-    Live,
-    Bye,
-}
 
 struct Reader {
     room: usize,
@@ -244,7 +78,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(slice: usize) -> Self {
         let stats = Arc::new(Stats::default());
         let rules = Rules {
             ping: Duration::from_millis(100),
@@ -257,7 +91,7 @@ impl World {
         let bye = Arc::new(|_: Why| named("bye", None, None, &0));
         let tail = |n| Tail { log: LogId(Uuid::from_u128(n)), state: Mutex::default() };
         let mut hall = Hall::new(7, rules, bye, Arc::clone(&stats), Pipes::default());
-        hall.slice = 2;
+        hall.slice = slice;
         World {
             hall,
             tails: (0..ROOMS as u128).map(|n| Arc::new(tail(n))).collect(),
@@ -436,7 +270,14 @@ impl World {
             }
             assert_eq!(self.tails[room].state.lock().unwrap().joined, inhabited);
         }
-        let held = self.stats.ring_bytes.load(std::sync::atomic::Ordering::Relaxed) as usize;
+        for seat in (0..self.hall.seats.bound()).filter_map(|key| self.hall.seats.get(key)) {
+            let Some(room) = self.hall.rooms.get(seat.room) else { continue };
+            assert!((room.ring.tail()..=room.ring.head()).contains(&seat.cursor), "a cursor beside the ring");
+            let boundary = room.ring.rest_of_chunk(seat.cursor).is_empty();
+            assert!(boundary || seat.private.is_none(), "private bytes in the midst of a chunk");
+            assert!(boundary && seat.private.is_none() || seat.state == State::Blocked, "open, and begun");
+        }
+        let held = self.stats.ring_bytes.load(Ordering::Relaxed) as usize;
         assert!(held <= ROOMS * (2 * BEHIND + 1000), "rings hold {held} bytes");
     }
 
@@ -474,53 +315,15 @@ impl World {
     }
 }
 
-/// The complete chunks and where they begin, and whether the body has ended.
-fn chunks(mut bytes: &[u8]) -> (Vec<(usize, String)>, bool) {
-    let (all, mut found) = (bytes.len(), Vec::new());
-    loop {
-        let at = all - bytes.len();
-        let Some(line) = bytes.windows(2).position(|pair| pair == b"\r\n") else { return (found, false) };
-        let len = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).unwrap(), 16).unwrap();
-        if len == 0 {
-            if bytes.len() >= 5 {
-                assert_eq!(bytes, b"0\r\n\r\n", "something after the end");
-                return (found, true);
-            }
-            return (found, false);
-        }
-        if bytes.len() < line + 2 + len + 2 {
-            return (found, false);
-        }
-        let (block, rest) = bytes[line + 2..].split_at(len);
-        assert_eq!(&rest[..2], b"\r\n");
-        found.push((at, String::from_utf8(block.to_vec()).unwrap()));
-        bytes = &rest[2..];
-    }
-}
-
-fn read(block: &str, written: &[Frame]) -> Want {
-    if let Some(cursor) = block.strip_prefix("id: 1-") {
-        let seq: u64 = cursor.split('\n').next().unwrap().parse().unwrap();
-        let frame = &written[seq as usize - 1];
-        let same = frame.bytes() == block.as_bytes() || frame.scrubbed().bytes() == block.as_bytes();
-        assert!(same, "not as it was written: {block}");
-        return Want::Event(seq);
-    }
-    let (name, data) = block.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
-    match name {
-        "aside" => Want::Aside(data.trim().parse().unwrap()),
-        "live" => Want::Live,
-        "bye" => Want::Bye,
-        _ => panic!("nobody sent {block}"),
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reader_gets_its_stream_and_nothing_else(ops in prop::collection::vec(op(), 1..120)) {
-        let mut world = World::new();
+    fn every_reader_gets_its_stream_and_nothing_else(
+        slice in 1..7usize,
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let mut world = World::new(slice);
         for op in &ops {
             world.act(op);
         }
@@ -537,7 +340,7 @@ proptest! {
         for reader in 0..world.readers.len() {
             world.check(reader);
         }
-        let held = world.stats.ring_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        let held = world.stats.ring_bytes.load(Ordering::Relaxed);
         prop_assert_eq!(held, 0, "everybody has everything, and still it is kept");
         // And everybody leaves.
         world.hall.close();
@@ -550,7 +353,7 @@ proptest! {
         left.sort_unstable();
         prop_assert_eq!(left, (0..world.readers.len()).collect::<Vec<_>>(), "each occupant goes once");
         prop_assert!(world.hall.wire().0.iter().all(|pipe| pipe.closed.is_some()));
-        prop_assert_eq!(world.stats.readers.load(std::sync::atomic::Ordering::Relaxed), 0);
-        prop_assert_eq!(world.stats.rings.load(std::sync::atomic::Ordering::Relaxed), 0);
+        prop_assert_eq!(world.stats.readers.load(Ordering::Relaxed), 0);
+        prop_assert_eq!(world.stats.rings.load(Ordering::Relaxed), 0);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn chunk_len(len: usize) -> usize {
 }
 
 /// A contiguous run of chunks. Places in it are *offsets*: bytes since the ring was made, which stay what they
-/// are when its beginning is given up. Only [`scrub`](Self::scrub) moves them.
+/// are when its beginning is given up. Only a deletion moves them.
 pub struct Ring {
     bytes: Vec<u8>,
     /// How many of `bytes`, from their beginning, nobody lacks any more.

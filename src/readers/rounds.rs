@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::{
     Occupant, ROUND, Rules, Source, Why,
-    hall::{Close, Hall, Sent, State, Wire},
+    hall::{Hall, State},
     private::Private,
     ring::put_chunk,
+    wire::{Close, Sent, Wire},
 };
 use crate::event::named;
 

@@ -19,8 +19,9 @@ use rustix::{
 
 use super::{
     Occupant, Source,
-    hall::{Close, Hall, Sent, Wire},
+    hall::Hall,
     mailbox::{Bell, Mailbox, Order, Post},
+    wire::{Close, Sent, Wire},
 };
 
 /// Edges taken from the kernel at a time.
@@ -52,14 +53,11 @@ impl Wire for Sockets {
         epoll::add(&self.epoll, socket, epoll::EventData::new_u64(u64::from(key)), flags).is_ok()
     }
 
+    #[inline]
     fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Sent {
-        loop {
-            return match rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(n) => Sent::Took(n),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN | Errno::NOBUFS) => Sent::Blocked,
-                Err(_) => Sent::Gone,
-            };
+        match rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(n) => Sent::Took(n),
+            Err(errno) => refused(errno),
         }
     }
 
@@ -77,6 +75,15 @@ impl Wire for Sockets {
             Close::Gently => discard(&socket),
             Close::Hard => drop(sockopt::set_socket_linger(&socket, Some(Duration::ZERO))),
         }
+    }
+}
+
+/// A send that does not wait is not interrupted either.
+#[cold]
+fn refused(errno: Errno) -> Sent {
+    match errno {
+        Errno::AGAIN | Errno::NOBUFS => Sent::Blocked,
+        _ => Sent::Gone,
     }
 }
 

@@ -56,7 +56,13 @@ fn what_is_not_json_is_a_bad_request() {
     ];
     for body in bodies {
         let answer = json_post(&pod, "/r/lobby", body.clone());
-        assert_eq!(answer.status, 400, "{:?}: {}", String::from_utf8_lossy(&body[..body.len().min(80)]), answer.text());
+        assert_eq!(
+            answer.status,
+            400,
+            "{:?}: {}",
+            String::from_utf8_lossy(&body[..body.len().min(80)]),
+            answer.text()
+        );
         assert_problem(&answer, 400, "bad_request");
     }
     for name in ["7", "[]", "\"\\ud800\"", "{}"] {
@@ -114,7 +120,9 @@ fn a_type_that_is_not_understood_is_415() {
         assert_problem(&pod.client().post("/r/lobby", kind, "--x--").unwrap(), 415, "unsupported_type");
     }
     let (token, _) = pod.sign_in("Ann");
-    for (method, target) in [("POST", "/api/session"), ("PATCH", "/api/session"), ("POST", "/api/session/ticket")] {
+    for (method, target) in
+        [("POST", "/api/session"), ("PATCH", "/api/session"), ("POST", "/api/session/ticket")]
+    {
         let request = Request::new(method, target).header("Content-Type", "text/plain").body("name=Ann");
         assert_problem(&pod.client_as(&token).send(&request).unwrap(), 415, "unsupported_type");
     }
@@ -182,9 +190,17 @@ fn a_name_that_no_room_can_have_is_a_bad_request() {
         assert_problem(&pod.client().get(&target).unwrap(), 400, "bad_request");
         assert_problem(&pod.client().post(&target, "text/plain", "x").unwrap(), 400, "bad_request");
     }
-    for query in ["", "?room=", "?room=a%20b", "?room=lobby&limit=0", "?room=lobby&limit=201", "?room=lobby&limit=x",
-        "?room=lobby&before=x", "?room=lobby&after=1", "?room=lobby&before=1-5&after=1-1"]
-    {
+    for query in [
+        "",
+        "?room=",
+        "?room=a%20b",
+        "?room=lobby&limit=0",
+        "?room=lobby&limit=201",
+        "?room=lobby&limit=x",
+        "?room=lobby&before=x",
+        "?room=lobby&after=1",
+        "?room=lobby&before=1-5&after=1-1",
+    ] {
         assert_problem(&pod.client().get(&format!("/api/history{query}")).unwrap(), 400, "bad_request");
     }
 }
@@ -236,7 +252,11 @@ fn who_one_is_must_be_shown_where_it_matters_and_must_be_true_where_it_is_shown(
     }
     // A token is meant: whoever gives a bad one is not made a guest.
     assert_problem(&pod.client_as("nonsense").get("/r/lobby").unwrap(), 401, "unauthenticated");
-    assert_problem(&pod.client_as("a.b.c").post("/r/lobby", "text/plain", "x").unwrap(), 401, "unauthenticated");
+    assert_problem(
+        &pod.client_as("a.b.c").post("/r/lobby", "text/plain", "x").unwrap(),
+        401,
+        "unauthenticated",
+    );
     assert_problem(&pod.client().get("/r/lobby?ticket=nonsense").unwrap(), 401, "unauthenticated");
 }
 
@@ -319,7 +339,8 @@ fn a_post_with_the_cookie_comes_from_this_site_or_a_configured_one_or_a_program(
     }
     // All that changes something, a broken cookie too, and a cookie among others.
     let foreign = |method: &str, target: &str, cookie: &str| {
-        let request = Request::new(method, target).header("Origin", "https://evil.example").header("Cookie", cookie);
+        let request =
+            Request::new(method, target).header("Origin", "https://evil.example").header("Cookie", cookie);
         pod.client().send(&request.header("Content-Type", "application/json").body("{}")).unwrap()
     };
     let cookie = format!("theme=dark; maru_session={token}");
@@ -344,9 +365,12 @@ fn cors_answers_configured_origins_exactly() {
         pod.client().send(&request.header("Access-Control-Request-Method", "POST")).unwrap()
     };
     let allowed = |answer: &Response| answer.headers.get("access-control-allow-origin").map(str::to_owned);
-    for (method, target) in
-        [("GET", "/api/history?room=lobby"), ("GET", "/nowhere"), ("PUT", "/r/lobby"), ("GET", "/r/lobby?history=x")]
-    {
+    for (method, target) in [
+        ("GET", "/api/history?room=lobby"),
+        ("GET", "/nowhere"),
+        ("PUT", "/r/lobby"),
+        ("GET", "/r/lobby?history=x"),
+    ] {
         let answer = ask(method, target, "https://blog.example");
         assert_eq!(allowed(&answer).as_deref(), Some("https://blog.example"), "{method} {target}");
         assert_eq!(answer.headers.get("access-control-allow-credentials"), Some("true"));

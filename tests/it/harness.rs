@@ -1,8 +1,8 @@
 //! A pod of its own for each test: the real binary, a free port, a throw-away directory.
 
 use std::{
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, OnceLock},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use loadtest::{
-    http::{Client, Framing, Response, parse_head},
+    http::{Client, Response},
     stream::{Listen, Next, Stream},
 };
 use serde_json::Value;
@@ -66,7 +66,7 @@ impl Pod {
         let folder = TempDir::new().expect("a directory can be made");
         let script = folder.path().join("maru");
         let mut file =
-            std::fs::File::options().create(true).write(true).mode(0o700).open(&script).expect("a file");
+            std::fs::File::options().create_new(true).write(true).mode(0o700).open(&script).expect("a file");
         write!(file, "#!/bin/sh\nulimit -n {files}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_maru"))
             .expect("written");
         drop(file);
@@ -197,6 +197,9 @@ impl Drop for Pod {
         // It may have been killed already.
         _ = self.child.kill();
         _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("its log:\n{}", self.log());
+        }
     }
 }
 
@@ -260,90 +263,6 @@ pub fn assert_sent_off(stream: &mut Stream, code: &str) {
     assert_eq!(stream.next_event(deadline()).expect("an orderly end"), Next::Ended);
 }
 
-/// A connection on which a test says exactly the bytes that it wants to.
-pub struct Raw {
-    socket: TcpStream,
-    unread: Vec<u8>,
-}
-
-impl Raw {
-    pub fn to(pod: &Pod) -> Self {
-        let socket = TcpStream::connect(pod.address()).expect("a connection");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        socket.set_nodelay(true).expect("no delay");
-        Raw { socket, unread: Vec::new() }
-    }
-
-    pub fn from_socket(socket: TcpStream) -> Self {
-        Raw { socket, unread: Vec::new() }
-    }
-
-    /// A new connection that has said this.
-    pub fn saying(pod: &Pod, bytes: impl AsRef<[u8]>) -> Self {
-        let mut raw = Raw::to(pod);
-        raw.send(bytes);
-        raw
-    }
-
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.socket.write_all(bytes.as_ref()).expect("it can be sent");
-    }
-
-    /// Says something to a server that may have closed already.
-    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.socket.write_all(bytes.as_ref()).is_ok()
-    }
-
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
-    /// The next answer, an interim one (1xx) included; `None` when the server closed in order instead.
-    pub fn answer(&mut self) -> Option<Response> {
-        let (head, length) = loop {
-            if let Some(head) = parse_head(&self.unread).expect("a head as it should be") {
-                break head;
-            }
-            if !self.receive() {
-                assert!(
-                    self.unread.is_empty(),
-                    "ended within a head: {:?}",
-                    String::from_utf8_lossy(&self.unread)
-                );
-                return None;
-            }
-        };
-        self.unread.drain(..length);
-        let Ok(Framing::Length(length)) = head.framing("GET") else { panic!("of unknown length: {head:?}") };
-        let length = usize::try_from(length).expect("small");
-        while self.unread.len() < length {
-            assert!(self.receive(), "ended within a body: {head:?}");
-        }
-        let body = self.unread.drain(..length).collect();
-        Some(Response { status: head.status, headers: head.headers, body })
-    }
-
-    /// All answers until the server closes, which it must do by itself.
-    pub fn answers(&mut self) -> Vec<Response> {
-        std::iter::from_fn(|| self.answer()).collect()
-    }
-
-    /// Reads on; false at the end.
-    fn receive(&mut self) -> bool {
-        let mut piece = [0; 4096];
-        loop {
-            match self.socket.read(&mut piece) {
-                Ok(n) => {
-                    self.unread.extend_from_slice(&piece[..n]);
-                    return n > 0;
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => panic!("{e}; not taken yet: {:?}", String::from_utf8_lossy(&self.unread)),
-            }
-        }
-    }
-}
-
 fn launch(
     program: &Path,
     listen: SocketAddr,
@@ -365,7 +284,6 @@ fn launch(
     let log = Arc::clone(log);
     let log_reader = std::thread::spawn(move || {
         for line in errors.lines().map_while(Result::ok) {
-            eprintln!("{line}");
             log.lock().expect("no panic while locked").push_str(&(line + "\n"));
         }
     });

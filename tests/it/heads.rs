@@ -2,7 +2,10 @@
 
 use loadtest::{http::Response, speak::whole_log};
 
-use crate::harness::{Pod, Raw, assert_problem};
+use crate::{
+    harness::{Pod, assert_problem},
+    raw::Raw,
+};
 
 /// What an attacker wants to have taken for a request of its own.
 const SMUGGLED: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled";
@@ -10,7 +13,9 @@ const POST: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\n";
 
 fn texts(pod: &Pod) -> Vec<String> {
     let log = whole_log(&mut pod.client(), "lobby").unwrap();
-    let text = |data: &str| serde_json::from_str::<serde_json::Value>(data).unwrap()["text"].as_str().unwrap().to_owned();
+    let text = |data: &str| {
+        serde_json::from_str::<serde_json::Value>(data).unwrap()["text"].as_str().unwrap().to_owned()
+    };
     log.iter().map(|kept| text(&kept.data)).collect()
 }
 
@@ -252,7 +257,8 @@ fn pipelined_requests_are_answered_in_order() {
 fn what_comes_before_a_bad_head_is_answered_first() {
     let pod = Pod::start();
     let good = format!("{POST}Content-Length: 4\r\n\r\ngood");
-    let answers = Raw::saying(&pod, format!("{good}{good}{POST}Content-Length: x\r\n\r\n{SMUGGLED}")).answers();
+    let answers =
+        Raw::saying(&pod, format!("{good}{good}{POST}Content-Length: x\r\n\r\n{SMUGGLED}")).answers();
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201, 201, 400]);
     assert_refused(&answers[2..], 400, "bad_request", "the third");
     assert_eq!(texts(&pod), ["good", "good"]);

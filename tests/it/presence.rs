@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashSet,
+    io::{Read, Write},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -10,8 +12,9 @@ use loadtest::{
     stream::{Listen, Next, Stream},
 };
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Pod, deadline};
+use crate::harness::{PATIENCE, Pod, deadline};
 
 /// Somebody with a cookie, as a browser has it.
 struct Person {
@@ -37,12 +40,17 @@ impl Person {
     }
 
     /// A reader that no browser is.
-    fn enter_by(&self, pod: &Pod, request: Request) -> Body {
-        let (head, mut body) = self.client(pod).open(&request).unwrap();
+    fn enter_by(&self, pod: &Pod, request: &Request) -> Body {
+        let (head, mut body) = self.client(pod).open(request).unwrap();
         assert_eq!(head.status, 200);
         body.read(deadline()).unwrap().expect("a hello");
         body
     }
+}
+
+/// Waits until so many streams sit in the reading room, where they hear what is told from now on.
+fn seated(pod: &Pod, count: f64) {
+    pod.wait_for_metric("maru_readers", |readers| readers == count);
 }
 
 fn presence(stream: &mut Stream) -> Value {
@@ -60,14 +68,15 @@ fn coming_and_going_is_told_to_the_others_exactly_once() {
     let pod = Pod::start();
     let [ann, bob, cho, dee] = ["Ann", "Bob", "Cho", "Dee"].map(|name| Person::new(&pod, name));
     let mut others = bob.enter(&pod, "/r/lobby");
+    seated(&pod, 1.0);
     let streams = |count: f64| pod.wait_for_metric("maru_streams", |streams| streams == count);
 
     let first = ann.enter(&pod, "/r/lobby");
     assert_joined(&presence(&mut others), &ann, "Ann", 2);
     // More tabs of one session are the same person, whatever they speak; the last to go counts.
     let tab = ann.enter(&pod, "/api/chat/lobby/events");
-    let lines = ann.enter_by(&pod, Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson"));
-    let old = ann.enter_by(&pod, Request::new("GET", "/r/lobby").http10());
+    let lines = ann.enter_by(&pod, &Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson"));
+    let old = ann.enter_by(&pod, &Request::new("GET", "/r/lobby").http10());
     streams(5.0);
     drop((first, tab, lines));
     streams(2.0);
@@ -77,6 +86,7 @@ fn coming_and_going_is_told_to_the_others_exactly_once() {
     drop(old);
     streams(2.0);
     let mut back = ann.enter(&pod, "/r/lobby");
+    seated(&pod, 3.0);
     let dees = dee.enter(&pod, "/r/lobby");
     assert_joined(&presence(&mut others), &dee, "Dee", 3);
     // She hears of the others, and never of herself.
@@ -91,7 +101,8 @@ fn coming_and_going_is_told_to_the_others_exactly_once() {
         let after = gone.elapsed().as_secs_f64();
         assert!((9.9..20.0).contains(&after), "{told} after {after} s");
         assert_eq!(told["joined"], json!([]));
-        let names: Vec<_> = told["left"].as_array().unwrap().iter().map(|who| who["name"].as_str().unwrap()).collect();
+        let names: Vec<_> =
+            told["left"].as_array().unwrap().iter().map(|who| who["name"].as_str().unwrap()).collect();
         assert_eq!(told["text"], format!("{} left", names.join(" and ")));
         left.extend(told["left"].as_array().unwrap().iter().map(|who| who["id"].clone()));
         assert_eq!(told["online"], 3 - left.len());
@@ -109,6 +120,7 @@ fn fifty_people_are_told_of_in_digests() {
     let pod = Pod::start();
     let watcher = Person::new(&pod, "Watcher");
     let mut watch = watcher.enter(&pod, "/r/lobby");
+    seated(&pod, 1.0);
     let begun = Instant::now();
     let people: Vec<_> = (0..119).map(|n| Person::new(&pod, &format!("P{n}"))).collect();
     let streams: Vec<_> = std::thread::scope(|scope| {
@@ -176,7 +188,8 @@ fn hello_the_room_and_its_members_say_who_is_here() {
     let hello: Value = serde_json::from_str(&bobs.wait_for("hello", deadline()).unwrap().data).unwrap();
     assert_eq!((&hello["online"], &hello["user"]["id"]), (&json!(2), &bob.id));
     let members = get("/api/chat/lobby/members");
-    let ids: HashSet<_> = members["members"].as_array().unwrap().iter().map(|who| who["id"].to_string()).collect();
+    let ids: HashSet<_> =
+        members["members"].as_array().unwrap().iter().map(|who| who["id"].to_string()).collect();
     assert_eq!((ids, &members["online"]), ([ann.id.to_string(), bob.id.to_string()].into(), &json!(2)));
     assert_eq!(members["members"][0]["kind"], "guest");
     assert_eq!(get("/api/chat/Lobby/")["online"], 2);
@@ -191,13 +204,17 @@ fn only_who_listens_is_here() {
     let pod = Pod::start();
     let [ann, bob, cho] = ["Ann", "Bob", "Cho"].map(|name| Person::new(&pod, name));
     let mut others = bob.enter(&pod, "/r/lobby");
+    seated(&pod, 1.0);
     let mut anns = ann.client(&pod);
     assert_eq!(anns.post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
     assert_eq!(anns.get("/api/history?room=lobby").unwrap().status, 200);
     assert_eq!(anns.get("/api/chat/lobby/members").unwrap().status, 200);
     assert_eq!(anns.get("/api/chat/lobby").unwrap().status, 200);
     assert_eq!(anns.get("/r/lobby?history=x").unwrap().status, 400);
-    assert_eq!(anns.send(&Request::new("GET", "/r/lobby").header("Accept", "text/html")).unwrap().status, 200);
+    assert_eq!(
+        anns.send(&Request::new("GET", "/r/lobby").header("Accept", "text/html")).unwrap().status,
+        200
+    );
     assert_eq!(anns.send(&Request::new("HEAD", "/r/lobby")).unwrap().status, 200);
     let _cho = cho.enter(&pod, "/r/lobby");
     assert_joined(&presence(&mut others), &cho, "Cho", 2);
@@ -210,10 +227,53 @@ fn only_who_listens_is_here() {
 }
 
 #[test]
+fn who_comes_during_a_replay_is_told_of_after_it() {
+    let pod = Pod::start();
+    let [ann, bob] = ["Ann", "Bob"].map(|name| Person::new(&pod, name));
+    let mut bobs = bob.client(&pod);
+    for _ in 0..600 {
+        assert_eq!(bobs.post("/r/lobby", "text/plain", "x".repeat(4000)).unwrap().status, 201);
+    }
+    let replays: Vec<_> = ["1.1", "1.0"]
+        .map(|version| {
+            // Small buffers, so that the replay stands still while nobody reads.
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_recv_buffer_size(4 << 10).unwrap();
+            socket.connect(&pod.address().into()).unwrap();
+            let mut socket = TcpStream::from(socket);
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            let head =
+                format!("GET /r/lobby?since=all HTTP/{version}\r\nHost: x\r\nCookie: {}\r\n\r\n", bob.cookie);
+            socket.write_all(head.as_bytes()).unwrap();
+            socket
+        })
+        .into();
+    pod.wait_for_metric("maru_streams", |streams| streams == 2.0);
+    let mut seen = ["1.1", "1.0"].map(|_| Vec::new());
+    let mut piece = [0; 4096];
+    // They were let in, and are at it.
+    for (mut socket, seen) in replays.iter().zip(&mut seen) {
+        let n = socket.read(&mut piece).unwrap();
+        seen.extend_from_slice(&piece[..n]);
+    }
+    let _ann = ann.enter(&pod, "/r/lobby?since=live");
+    for (mut socket, mut seen) in replays.iter().zip(seen) {
+        let has = |seen: &[u8], what: &[u8]| seen.windows(what.len()).any(|bytes| bytes == what);
+        while !has(&seen[seen.len().saturating_sub(8192)..], b"Ann joined") {
+            let n = socket.read(&mut piece).unwrap();
+            assert!(n > 0, "it ended");
+            seen.extend_from_slice(&piece[..n]);
+        }
+        assert!(has(&seen, b"event: live"));
+    }
+}
+
+#[test]
 fn presence_speaks_the_servers_language() {
     let pod = Pod::with(&["--lang", "ko"]);
     let [ann, bob] = ["하늘", "Bob"].map(|name| Person::new(&pod, name));
     let mut others = bob.enter(&pod, "/r/lobby");
+    seated(&pod, 1.0);
     let _ann = ann.enter(&pod, "/r/lobby");
     assert_eq!(presence(&mut others)["text"], "하늘 님이 들어왔습니다");
 }

@@ -52,10 +52,14 @@ fn a_session_is_a_person_a_token_and_a_cookie() {
     // Both say the same.
     let token = session["token"].as_str().unwrap();
     let by_token = pod.client_as(token).get("/api/session").unwrap();
-    let by_cookie = pod.client().header("Cookie", &format!("maru_session={token}")).get("/api/session").unwrap();
+    let by_cookie =
+        pod.client().header("Cookie", &format!("maru_session={token}")).get("/api/session").unwrap();
     assert_eq!((by_token.status, by_cookie.status), (200, 200));
     assert_eq!(by_token.json(), by_cookie.json());
-    assert_eq!((&by_token.json()["user"], &by_token.json()["expires_at"]), (&session["user"], &json!(expires)));
+    assert_eq!(
+        (&by_token.json()["user"], &by_token.json()["expires_at"]),
+        (&session["user"], &json!(expires))
+    );
     // A young session is not renewed each time.
     assert_eq!(by_cookie.headers.get("set-cookie"), None);
     // No body at all is a guest too.
@@ -91,7 +95,9 @@ fn the_cookie_is_found_among_others() {
         let who = pod.client().header("Cookie", &cookies).get("/api/session").unwrap();
         assert_eq!((who.status, &who.json()["user"]), (200, &user), "{cookies}");
     }
-    for cookies in [format!("xmaru_session={token}"), format!("maru_session_2={token}"), "maru_session=".into()] {
+    for cookies in
+        [format!("xmaru_session={token}"), format!("maru_session_2={token}"), "maru_session=".into()]
+    {
         let who = pod.client().header("Cookie", &cookies).get("/api/session").unwrap();
         assert_problem(&who, 401, "unauthenticated");
     }
@@ -122,7 +128,11 @@ fn a_guest_who_never_speaks_leaves_no_row() {
     let mut pod = Pod::with(&["--drain", "0s"]);
     pod.listen_live("/r/lobby?name=Zebulon");
     pod.client().post_json("/api/session", &json!({"name": "Zebulon"})).unwrap();
-    assert_problem(&pod.client().post("/r/lobby?name=Zebulon", "text/plain", "").unwrap(), 400, "bad_request");
+    assert_problem(
+        &pod.client().post("/r/lobby?name=Zebulon", "text/plain", "").unwrap(),
+        400,
+        "bad_request",
+    );
     pod.client().post("/r/lobby?name=Yolanda", "text/plain", "hi").unwrap();
     pod.tell_to_end();
     assert!(pod.ended().success());
@@ -182,7 +192,8 @@ fn a_rename_gives_a_new_token_and_what_was_said_keeps_the_old_name() {
     assert_eq!(pod.client_as(new).send(&delete).unwrap().status, 200);
     // Names are not unique.
     assert_eq!(pod.sign_in("Anna").1["name"], "Anna");
-    let nameless = Request::new("PATCH", "/api/session").header("Content-Type", "application/json").body("{}");
+    let nameless =
+        Request::new("PATCH", "/api/session").header("Content-Type", "application/json").body("{}");
     assert_problem(&pod.client_as(new).send(&nameless).unwrap(), 400, "bad_request");
 }
 
@@ -197,14 +208,22 @@ fn signing_out_ends_every_token_of_the_session_also_after_a_restart() {
     let answer = pod.client().send(&end).unwrap();
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     let gone = answer.headers.get("set-cookie").unwrap();
-    assert!(gone.starts_with("maru_session=;") && gone.contains("Max-Age=0") && gone.contains("Path=/"), "{gone}");
+    assert!(
+        gone.starts_with("maru_session=;") && gone.contains("Max-Age=0") && gone.contains("Path=/"),
+        "{gone}"
+    );
     for _ in 0..2 {
         for dead in [&token, &renamed] {
             assert_problem(&pod.client_as(dead).get("/api/session").unwrap(), 401, "unauthenticated");
-            assert_problem(&pod.client_as(dead).post("/r/lobby", "text/plain", "x").unwrap(), 401, "unauthenticated");
+            assert_problem(
+                &pod.client_as(dead).post("/r/lobby", "text/plain", "x").unwrap(),
+                401,
+                "unauthenticated",
+            );
             // The cookie alone is as none where anybody may come.
             let cookie = format!("maru_session={dead}");
-            let by_cookie = pod.client().header("Cookie", &cookie).post("/r/attic", "text/plain", "x").unwrap();
+            let by_cookie =
+                pod.client().header("Cookie", &cookie).post("/r/attic", "text/plain", "x").unwrap();
             assert_eq!(by_cookie.status, 201);
             assert!(by_cookie.headers.set_cookie("maru_session").is_some());
         }
@@ -214,7 +233,11 @@ fn signing_out_ends_every_token_of_the_session_also_after_a_restart() {
         pod.kill();
         pod.restart();
     }
-    assert_problem(&pod.client_as(&token).send(&Request::new("DELETE", "/api/session")).unwrap(), 401, "unauthenticated");
+    assert_problem(
+        &pod.client_as(&token).send(&Request::new("DELETE", "/api/session")).unwrap(),
+        401,
+        "unauthenticated",
+    );
 }
 
 #[test]
@@ -240,7 +263,8 @@ fn a_broken_cookie_counts_as_none_on_open_rooms() {
 fn a_ticket_reads_its_path_and_nothing_else() {
     let pod = Pod::with(&["--rate-limit", "off", "--origin", "https://blog.example"]);
     let (token, user) = pod.sign_in("Ann");
-    let answer = pod.client_as(&token).post_json("/api/session/ticket", &json!({"path": "/r/lobby"})).unwrap();
+    let answer =
+        pod.client_as(&token).post_json("/api/session/ticket", &json!({"path": "/r/lobby"})).unwrap();
     let expires = answer.json()["expires_at"].as_u64().unwrap();
     assert!(expires.abs_diff(now_ms() + DAY_MS / 2) < 60_000, "{expires}");
     let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
@@ -248,7 +272,9 @@ fn a_ticket_reads_its_path_and_nothing_else() {
     // A page of another site opens a stream with it, again and again.
     for _ in 0..2 {
         let target = format!("/r/lobby?ticket={ticket}");
-        let listen = Listen::to(&target).header("Origin", "https://blog.example").header("Sec-Fetch-Site", "cross-site");
+        let listen = Listen::to(&target)
+            .header("Origin", "https://blog.example")
+            .header("Sec-Fetch-Site", "cross-site");
         let mut stream = listen.open(pod.address()).unwrap();
         assert_eq!(stream.headers().get("access-control-allow-origin"), Some("https://blog.example"));
         assert_eq!(stream.headers().get("set-cookie"), None);
@@ -279,7 +305,9 @@ fn a_ticket_reads_its_path_and_nothing_else() {
     assert_problem(&pod.client().send(&delete).unwrap(), 401, "unauthenticated");
     // A token is no ticket.
     assert_problem(&pod.client().get(&format!("/r/lobby?ticket={token}")).unwrap(), 401, "unauthenticated");
-    for path in ["", "r/lobby", "https://x/r/lobby", "/r/lobby?x", "/r/lobby#x", &format!("/{}", "x".repeat(2000))] {
+    for path in
+        ["", "r/lobby", "https://x/r/lobby", "/r/lobby?x", "/r/lobby#x", &format!("/{}", "x".repeat(2000))]
+    {
         let answer = pod.client_as(&token).post_json("/api/session/ticket", &json!({"path": path})).unwrap();
         assert_problem(&answer, 400, "bad_request");
     }

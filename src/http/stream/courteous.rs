@@ -12,6 +12,7 @@ use super::{Stop, Writer, is_meant, quiet};
 use crate::{
     chat::{Select, Visit},
     event::Cursor,
+    hub::Listener,
     identity,
     readers::Occupant,
 };
@@ -26,9 +27,9 @@ pub(super) async fn go_on(
     writer: &mut Writer,
     mut at: Cursor,
     visit: &Visit,
+    mut listener: Listener,
     mut endings: broadcast::Receiver<Select>,
 ) -> Result<(), Stop> {
-    let mut listener = visit.room().feed().listen();
     let left = u64::from(visit.expires()).saturating_sub(identity::now());
     let expires = Instant::now() + std::time::Duration::from_secs(left);
     let draining = writer.app.sent_off();

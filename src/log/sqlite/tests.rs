@@ -248,7 +248,7 @@ proptest! {
                 },
                 Ask::Edit { target, .. } | Ask::Delete { target, .. } => own(*target, &model),
             };
-            prop_assert_eq!(answer.clone().map(|_| ()), allowed);
+            prop_assert_eq!(answer.map(|_| ()), allowed);
             let Ok(placed) = answer else { continue };
             if let Some((.., cursor)) = known {
                 prop_assert_eq!((placed.duplicate, placed.cursor), (true, *cursor));

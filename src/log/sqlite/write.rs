@@ -19,7 +19,7 @@ use super::{
     read,
 };
 use crate::{
-    event::{Cursor, Draft, Epoch, Event, EventKind, Frame, RoomId, Seq, User, UserId},
+    event::{ClientId, Cursor, Draft, Epoch, Event, EventKind, Frame, RoomId, Seq, User, UserId},
     faults::{self, Fault},
     log::{Append, EPOCH_STRIDE, LogError, LogErrorKind, Notice, Placed},
 };
@@ -397,7 +397,7 @@ impl Batch<'_> {
                 event.text,
                 event.target,
                 event.ts,
-                event.client_id.as_ref().map(|id| id.as_str()),
+                event.client_id.as_ref().map(ClientId::as_str),
             ])?;
         Ok(Placed {
             id: event.id,
