@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Runs until the checker has found something, or gives up.
-fn finds(fault: &str, kills: u32) -> Vec<Promise> {
+fn finds(fault: &str, kills: u64) -> Vec<Promise> {
     for _ in 0..5 {
         let mut pod = Pod::faulty(fault);
         let history = run(&mut pod, &Run { readers: 10, speakers: 4, messages: 150, kills });

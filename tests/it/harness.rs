@@ -20,6 +20,11 @@ use tempfile::TempDir;
 /// How long a condition may take to come true. Nothing waits this long unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// `n`, or ten times as much in the long form of the tests (`./test --long`).
+pub fn at_length(n: u64) -> u64 {
+    if std::env::var_os("MARU_TEST_LONG").is_some() { 10 * n } else { n }
+}
+
 /// When to give up waiting.
 pub fn deadline() -> Instant {
     Instant::now() + PATIENCE

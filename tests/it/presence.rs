@@ -257,11 +257,14 @@ fn who_comes_during_a_replay_is_told_of_after_it() {
         seen.extend_from_slice(&piece[..n]);
     }
     let _ann = ann.enter(&pod, "/r/lobby?since=live");
+    let until = deadline();
     for (mut socket, mut seen) in replays.iter().zip(seen) {
         let has = |seen: &[u8], what: &[u8]| seen.windows(what.len()).any(|bytes| bytes == what);
         while !has(&seen[seen.len().saturating_sub(8192)..], b"Ann joined") {
             let n = socket.read(&mut piece).unwrap();
             assert!(n > 0, "it ended");
+            // Pings would go on for ever.
+            assert!(Instant::now() < until, "nobody told of her");
             seen.extend_from_slice(&piece[..n]);
         }
         assert!(has(&seen, b"event: live"));

@@ -15,7 +15,7 @@ use loadtest::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::harness::{PATIENCE, Pod, deadline};
+use crate::harness::{PATIENCE, Pod, at_length, deadline};
 
 /// How a run goes.
 pub struct Run {
@@ -24,7 +24,7 @@ pub struct Run {
     /// Messages of each speaker.
     pub messages: u64,
     /// Times that the pod is killed and started again meanwhile.
-    pub kills: u32,
+    pub kills: u64,
 }
 
 /// Speakers post without pause while readers cut their connections at random; the pod may be killed meanwhile.
@@ -102,20 +102,21 @@ fn read(
 #[test]
 fn readers_that_cut_at_random_miss_nothing_and_see_nothing_twice() {
     let mut pod = Pod::start();
-    let history = run(&mut pod, &Run { readers: 50, speakers: 5, messages: 200, kills: 0 });
+    let history = run(&mut pod, &Run { readers: 50, speakers: 5, messages: at_length(200), kills: 0 });
     let verdict = check(&history);
     verdict.assert_holds();
-    assert_eq!(verdict.counts.kept, 1000);
+    assert_eq!(verdict.counts.kept as u64, at_length(1000));
     assert!(verdict.counts.connections > 100, "{:?}", verdict.counts);
 }
 
 #[test]
 fn a_killed_pod_has_all_that_it_acknowledged_once() {
     let mut pod = Pod::start();
-    let history = run(&mut pod, &Run { readers: 10, speakers: 5, messages: 300, kills: 4 });
+    let history =
+        run(&mut pod, &Run { readers: 10, speakers: 5, messages: at_length(300), kills: at_length(4) });
     let verdict = check(&history);
     verdict.assert_holds();
-    assert_eq!(verdict.counts.kept, 1500);
+    assert_eq!(verdict.counts.kept as u64, at_length(1500));
 }
 
 #[test]
