@@ -120,7 +120,9 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
 }
 
 /// Takes the socket out of tokio and gives it to a reader thread.
-fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
+fn take_seat(app: &App, socket: TcpStream, mut seat: Seat) {
+    // The last look: what is told from here to the seat reaches it only if it is in the log.
+    let told = seat.listener.hear(seat.after, 0).asides;
     let session = seat.visit.session();
     let socket = match socket.into_std() {
         Ok(socket) => socket,
@@ -130,7 +132,7 @@ fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
         socket: socket.into(),
         source: seat.feed,
         after: seat.after,
-        live: None,
+        live: (!told.is_empty()).then(|| told.concat().into()),
         occupant: seat.visit,
     });
     // Signed out on the way: the ending that was told to the room may have come before this reader.

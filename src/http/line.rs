@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{chat::Visit, event::Seq, hub::Feed};
+use crate::{
+    chat::Visit,
+    event::Seq,
+    hub::{Feed, Listener},
+};
 
 /// A place in the reading room, taken when everything before it is written.
 pub(crate) struct Seat {
@@ -17,6 +21,8 @@ pub(crate) struct Seat {
     /// The last event that was written.
     pub(crate) after: Seq,
     pub(crate) visit: Visit,
+    /// What is told, but not logged, until the seat is taken.
+    pub(crate) listener: Listener,
 }
 
 /// One connection, as seen by its socket, its driver and its requests.

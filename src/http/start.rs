@@ -31,8 +31,8 @@ pub(super) fn asked(call: &Call) -> Result<Start, Problem> {
         Some("live") => return Ok(Start::Live),
         Some(given) => return Ok(cursor(given)),
     }
-    let Some(history) = call.query("history") else { return Ok(Start::Last(DEFAULT_HISTORY)) };
     let most = call.app.bounds.history as usize;
+    let Some(history) = call.query("history") else { return Ok(Start::Last(DEFAULT_HISTORY.min(most))) };
     let count = history.parse().ok().filter(|count| *count <= most);
     count
         .map(Start::Last)

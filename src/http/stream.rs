@@ -169,18 +169,11 @@ impl Writer {
         }
         let feed = Arc::clone(visit.room().feed());
         // So that what is told during the replay is told to this reader too.
-        let mut listener = feed.listen();
+        let listener = feed.listen();
         let stopped = match self.replay(start, &visit, &user).await {
             Ok(at) if seats && !self.app.is_draining() => {
-                for block in listener.hear(at.seq, 0).asides {
-                    self.push(&block);
-                }
-                if self.flush().await.is_err() {
-                    return;
-                }
-                drop(listener);
                 let after = if faults::is_on(Fault::NoSeam) { feed.tip().seq } else { at.seq };
-                let seat = Piece::Seat(Box::new(Seat { feed, after, visit }));
+                let seat = Piece::Seat(Box::new(Seat { feed, after, visit, listener }));
                 // The connection takes the seat when all before it is flushed, or is gone.
                 _ = self.pieces.send(seat).await;
                 // The body ends when its sender is dropped, and this one must not end.
