@@ -251,11 +251,88 @@ fn threads(mut bits: u64) -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::threads;
+    use std::sync::atomic::AtomicUsize;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        event::{Epoch, Slug},
+        hub::tests::frame,
+    };
+
+    fn feed(tip: u64, limit: usize) -> (Feed, impl FnMut() -> Vec<Frame>) {
+        let room = Room::from(&"lobby".parse::<Slug>().unwrap());
+        let (postbox, posted) = Postbox::alone();
+        let feed = Feed::new(room, postbox, Arc::new(Memory { held: AtomicUsize::new(0), limit }));
+        let extent = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(tip), first: Seq(1), past: vec![] };
+        let newest = (1..=tip).map(frame).collect();
+        assert_eq!(feed.open(extent, newest, usize::MAX), None);
+        (feed, posted)
+    }
 
     #[test]
     fn each_bit_is_a_thread() {
         assert_eq!(threads(0).count(), 0);
         assert_eq!(threads(0b1011 | 1 << 63).collect::<Vec<_>>(), [0, 1, 3, 63]);
+    }
+
+    proptest! {
+        /// A reader replays in steps of any size while others speak, takes a seat at any moment, and gets each
+        /// event once: by its replay, with the seat, or posted.
+        #[test]
+        fn between_replay_and_live_nothing_is_lost_and_nothing_comes_twice(
+            tip in 0u64..20,
+            cursor in 0u64..20,
+            steps in proptest::collection::vec((0u64..4, 0usize..2000), 0..12),
+            later in 0u64..5,
+            again in 0u64..3,
+        ) {
+            let cursor = cursor.min(tip);
+            let (feed, mut posted) = feed(tip, usize::MAX);
+            let mut said = tip;
+            let mut say = |n: u64| {
+                for _ in 0..n {
+                    said += 1;
+                    assert_eq!(feed.announce(frame(said)), None);
+                }
+                // What was announced may be announced again.
+                for seq in said.saturating_sub(again) + 1..=said {
+                    assert_eq!(feed.announce(frame(seq)), None);
+                }
+                said
+            };
+            let mut got = Vec::new();
+            let mut at = Seq(cursor);
+            for (n, limit) in steps {
+                for frame in feed.after(at, limit).unwrap() {
+                    at = frame.cursor.seq;
+                    got.push(at.0);
+                }
+                say(n);
+            }
+            let (with_seat, end) = feed.join(0, at, None).unwrap();
+            got.extend(with_seat.iter().map(|frame| frame.cursor.seq.0));
+            let said = say(later);
+            got.extend(posted().iter().map(|frame| frame.cursor.seq.0));
+            prop_assert!(end.0 <= said);
+            prop_assert_eq!(got, (cursor + 1..=said).collect::<Vec<_>>());
+            feed.leave(0);
+            feed.announce(frame(said + 1));
+            prop_assert!(posted().is_empty());
+        }
+
+        /// However short memory is, a feed gives what it has without a hole, or says that it has not.
+        #[test]
+        fn a_feed_that_is_short_of_memory_leaves_nothing_out(said in 1u64..200, limit in 0usize..20_000, after in 0u64..200) {
+            let (feed, _) = feed(0, limit);
+            for seq in 1..=said {
+                feed.announce(frame(seq));
+            }
+            if let Some(frames) = feed.after(Seq(after), usize::MAX) {
+                let seqs: Vec<_> = frames.iter().map(|frame| frame.cursor.seq.0).collect();
+                prop_assert_eq!(seqs, (after + 1..=said).collect::<Vec<_>>());
+            }
+        }
     }
 }

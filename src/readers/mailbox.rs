@@ -123,3 +123,22 @@ impl Postbox {
         self.0[thread].push(Post::Aside(log, block));
     }
 }
+
+#[cfg(test)]
+impl Postbox {
+    /// The box of one thread that does not run, and a look at the events that were posted to it since the last.
+    pub(crate) fn alone() -> (Self, impl FnMut() -> Vec<Frame>) {
+        let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::new().expect("a descriptor can be had"))));
+        let taking = Arc::clone(&mailbox);
+        let look = move || {
+            let mut posts = Vec::new();
+            taking.take(&mut posts);
+            let events = posts.into_iter().filter_map(|post| match post {
+                Post::Event(_, frame) => Some(frame),
+                Post::Aside(..) => None,
+            });
+            events.collect()
+        };
+        (Postbox::new(vec![mailbox]), look)
+    }
+}
