@@ -102,50 +102,33 @@ impl Metrics {
 
         let stats = chat.reading().stats();
         let (rooms, (feeds, tail_bytes, repairs)) = chat.figures();
-        let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        let now = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            ("streams", "Streams open", chat.doors().streams() as u64),
+            ("rooms", "Rooms open", rooms as u64),
+            ("feeds", "Logs with readers", feeds as u64),
+            ("tail_bytes", "Newest events in memory, in bytes", tail_bytes as u64),
+            ("readers", "Streams in the reading room", now(&stats.readers)),
+            ("rings", "Rings in the reading room", now(&stats.rings)),
+            ("ring_bytes", "Bytes in rings", now(&stats.ring_bytes)),
+        ] {
             let gauge = Gauge::<i64>::default();
             gauge.set(value.cast_signed());
             registry.register(name, help, gauge);
-        };
-        gauge(&mut registry, "streams", "Streams open", chat.doors().streams() as u64);
-        gauge(&mut registry, "rooms", "Rooms open", rooms as u64);
-        gauge(&mut registry, "feeds", "Logs with readers", feeds as u64);
-        gauge(&mut registry, "tail_bytes", "Newest events in memory, in bytes", tail_bytes as u64);
-        gauge(&mut registry, "readers", "Streams in the reading room", stats.readers.load(Ordering::Relaxed));
-        gauge(&mut registry, "rings", "Rings in the reading room", stats.rings.load(Ordering::Relaxed));
-        gauge(&mut registry, "ring_bytes", "Bytes in rings", stats.ring_bytes.load(Ordering::Relaxed));
-        let counter = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        }
+        for (name, help, value) in [
+            ("repairs", "Holes read from the log", repairs),
+            ("deliveries", "Chunks delivered to readers", now(&stats.deliveries)),
+            ("sends", "send(2) calls that took something", now(&stats.sends)),
+            ("sent_bytes", "Bytes that they took", now(&stats.bytes)),
+            ("short_writes", "send(2) calls that took less than given", now(&stats.short_writes)),
+            ("sweeps", "Times a ring's readers were gone over", now(&stats.sweeps)),
+            ("pings", "Pings sent", now(&stats.pings)),
+        ] {
             let counter = Counter::<u64>::default();
             counter.inc_by(value);
             registry.register(name, help, counter);
-        };
-        counter(&mut registry, "repairs", "Holes read from the log", repairs);
-        counter(
-            &mut registry,
-            "deliveries",
-            "Chunks delivered to readers",
-            stats.deliveries.load(Ordering::Relaxed),
-        );
-        counter(
-            &mut registry,
-            "sends",
-            "send(2) calls that took something",
-            stats.sends.load(Ordering::Relaxed),
-        );
-        counter(&mut registry, "sent_bytes", "Bytes that they took", stats.bytes.load(Ordering::Relaxed));
-        counter(
-            &mut registry,
-            "short_writes",
-            "send(2) calls that took less than given",
-            stats.short_writes.load(Ordering::Relaxed),
-        );
-        counter(
-            &mut registry,
-            "sweeps",
-            "Times a ring's readers were gone over",
-            stats.sweeps.load(Ordering::Relaxed),
-        );
-        counter(&mut registry, "pings", "Pings sent", stats.pings.load(Ordering::Relaxed));
+        }
         let ended = Family::<Reason, Counter>::default();
         for (why, reason) in Why::ALL {
             ended.get_or_create(&Reason { reason }).inc_by(stats.ended(why));
