@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::broadcast;
 
 use crate::{
+    clock,
     config::Limits as Bounds,
     event::{Draft, Lang, Name, RoomId, User, UserId, bye},
     hub::{Feed, Hub},
@@ -188,7 +189,7 @@ pub async fn retain(chat: Weak<Chat>, keep: Duration) {
         tokio::time::sleep(every).await;
         loop {
             let Some(chat) = chat.upgrade() else { return };
-            let horizon = now_ms() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+            let horizon = clock::millis() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
             match chat.log.trim(horizon).await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -199,9 +200,4 @@ pub async fn retain(chat: Weak<Chat>, keep: Duration) {
             }
         }
     }
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

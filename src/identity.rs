@@ -4,12 +4,7 @@
 //! there is to know, so any pod with the same secret can read it; what was taken away before its time (signing
 //! out) is in [`Revoked`].
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::RwLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, fmt, sync::RwLock};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -205,21 +200,17 @@ impl Revoked {
     }
 }
 
-/// Seconds since 1970 (UTC).
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn seal(secrets: &[&str]) -> Seal {
         Seal::new(&secrets.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
     fn ann() -> Session {
-        Session::guest("Ann".parse().unwrap(), now())
+        Session::guest("Ann".parse().unwrap(), clock::seconds())
     }
 
     #[test]
@@ -258,16 +249,16 @@ mod tests {
     #[test]
     fn an_expired_session_is_none() {
         let seal = seal(&["one"]);
-        let over = Session { issued: 1, expires: now() - 1, ..ann() };
+        let over = Session { issued: 1, expires: clock::seconds() - 1, ..ann() };
         assert_eq!(seal.read_session(&seal.session(&over)), None);
     }
 
     #[test]
     fn a_ticket_is_good_for_its_path_alone_and_never_a_session() {
         let (seal, ann) = (seal(&["one"]), ann());
-        let (ticket, expires) = seal.ticket(&ann, "/r/lobby", now());
+        let (ticket, expires) = seal.ticket(&ann, "/r/lobby", clock::seconds());
         assert_eq!(seal.read_ticket(&ticket, "/r/lobby").unwrap().user, ann.user);
-        assert!(expires <= now() + TICKET_LIFE);
+        assert!(expires <= clock::seconds() + TICKET_LIFE);
         assert_eq!(seal.read_ticket(&ticket, "/r/lobby2"), None);
         assert_eq!(seal.read_session(&ticket), None);
         assert_eq!(seal.read_ticket(&seal.session(&ann), "/r/lobby"), None);

@@ -22,11 +22,13 @@
 //! - [`chat`]: what it means to be in a room: presence, limits, visits.
 //! - [`identity`]: sessions, tickets, the names of guests.
 //! - [`http`]: the front desk: requests in, answers and streams out.
-//! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`metrics`]: as they say.
+//! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
+//!   [`metrics`]: as they say.
 //!
 //! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
 
 pub mod chat;
+pub mod clock;
 pub mod config;
 pub mod event;
 pub mod faults;

@@ -14,8 +14,9 @@ use hyper::{
 use super::{App, body::Body, line::Line, problem::Problem, proxy, site};
 use crate::{
     chat::Client,
+    clock,
     event::{Lang, Name},
-    identity::{self, SESSION_LIFE, Session, names},
+    identity::{SESSION_LIFE, Session, names},
     log::Who,
 };
 
@@ -206,7 +207,7 @@ impl Call {
     pub(super) fn named_guest(&self, name: Option<Name>) -> Result<Session, Problem> {
         self.app.chat.doors().may_be_born(self.client()).map_err(Problem::rate_limited)?;
         let name = name.unwrap_or_else(|| names::random(self.lang(), &mut rand::rng()));
-        Ok(Session::guest(name, identity::now()))
+        Ok(Session::guest(name, clock::seconds()))
     }
 
     /// The caller's language, or the server's.
@@ -227,7 +228,7 @@ impl Call {
 
     /// Gives a new cookie when the one shown is a day old: sessions end 30 days after they were last used.
     pub(super) fn renew(&mut self, session: &Session, shown: Shown) {
-        let now = identity::now();
+        let now = clock::seconds();
         if shown == Shown::Cookie && session.is_due(now) {
             self.give_cookie(&session.renewed(session.user.name.clone(), now));
         }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     chat::Select,
+    clock,
     event::User,
     identity::{self, Session},
 };
@@ -62,7 +63,7 @@ pub(super) async fn rename(call: &mut Call) -> Result<Response<Body>, Problem> {
     let session = call.acting()?;
     let Asked { name } = call.json().await?;
     let name = name.ok_or_else(|| Problem::bad_request("there is no name"))?.parse()?;
-    let session = session.renewed(name, identity::now());
+    let session = session.renewed(name, clock::seconds());
     call.app.chat.rename(session.user.id, &session.user.name);
     Ok(given(call, StatusCode::OK, &session))
 }
@@ -75,9 +76,9 @@ pub(super) async fn end(call: &mut Call) -> Result<Response<Body>, Problem> {
         return Err(Problem::unauthenticated("a ticket only reads"));
     }
     // Tokens that were given out later under the same session live as long as a session can from now.
-    let until = identity::now() + identity::SESSION_LIFE;
+    let until = clock::seconds() + identity::SESSION_LIFE;
     call.app.chat.revoke(session.id, until).await?;
-    call.app.revoked.insert(session.id, until.cast_signed(), identity::now());
+    call.app.revoked.insert(session.id, until.cast_signed(), clock::seconds());
     call.app.chat.end(Select::Session(session.id));
     call.take_cookie();
     let mut response = Response::new(Body::empty());
@@ -92,7 +93,7 @@ pub(super) async fn ticket(call: &mut Call) -> Result<Response<Body>, Problem> {
     if !path.starts_with('/') || path.contains(['?', '#']) || path.len() > 1024 {
         return Err(Problem::bad_request("a path starts with / and has no query"));
     }
-    let (ticket, expires) = call.app.seal.ticket(&session, &decoded(&path), identity::now());
+    let (ticket, expires) = call.app.seal.ticket(&session, &decoded(&path), clock::seconds());
     Ok(json(StatusCode::CREATED, &TicketAnswer { ticket, expires_at: expires * 1000 }))
 }
 

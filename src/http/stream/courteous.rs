@@ -11,15 +11,15 @@ use tokio::{
 use super::{Stop, Writer, is_meant, quiet};
 use crate::{
     chat::{Select, Visit},
+    clock,
     event::Cursor,
     hub::Listener,
-    identity,
     readers::Occupant,
 };
 
 #[derive(Serialize)]
 struct Ping {
-    ts: u128,
+    ts: i64,
 }
 
 /// Goes on after `at` until somebody has had enough.
@@ -30,7 +30,7 @@ pub(super) async fn go_on(
     mut listener: Listener,
     mut endings: broadcast::Receiver<Select>,
 ) -> Result<(), Stop> {
-    let left = u64::from(visit.expires()).saturating_sub(identity::now());
+    let left = u64::from(visit.expires()).saturating_sub(clock::seconds());
     let expires = Instant::now() + std::time::Duration::from_secs(left);
     let draining = writer.app.sent_off();
     tokio::pin!(draining);
@@ -55,8 +55,7 @@ pub(super) async fn go_on(
         tokio::select! {
             () = listener.changed() => {}
             () = sleep_until(ping_at) => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                writer.push(&writer.format.named("ping", None, None, &Ping { ts: since.as_millis() }));
+                writer.push(&writer.format.named("ping", None, None, &Ping { ts: clock::millis() }));
                 writer.flush().await?;
                 ping_at = Instant::now() + quiet();
             }

@@ -167,7 +167,7 @@ fn retention_takes_the_old_and_says_where_the_log_begins() {
 #[test]
 fn revoked_sessions_are_kept_until_they_would_have_expired() {
     let store = Store::new();
-    let far = crate::identity::now().cast_signed() + 1000;
+    let far = crate::clock::seconds().cast_signed() + 1000;
     store.runtime.block_on(store.log.revoke(7, far)).unwrap();
     store.runtime.block_on(store.log.revoke(8, 1)).unwrap();
     let store = store.again();

@@ -7,7 +7,6 @@ use std::{
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread::JoinHandle,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,6 +18,7 @@ use super::{
     read,
 };
 use crate::{
+    clock,
     event::{ClientId, Cursor, Draft, Epoch, Event, EventKind, Frame, RoomId, Seq, User, UserId},
     faults::{self, Fault},
     log::{Append, EPOCH_STRIDE, LogError, LogErrorKind, Notice, Placed},
@@ -163,7 +163,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
             self.heads.clear();
         }
         let transaction = self.connection.savepoint()?;
-        let now = now_ms();
+        let now = clock::millis();
         let mut batch = Batch { connection: &transaction, epoch: self.epoch, heads: &mut self.heads, now };
         let mut answers = Vec::with_capacity(appends.len());
         let mut notices = Vec::with_capacity(appends.len());
@@ -429,9 +429,4 @@ pub(super) fn new_epoch(connection: &mut Connection) -> rusqlite::Result<u32> {
     )?;
     transaction.commit()?;
     Ok(epoch)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
