@@ -1,0 +1,15 @@
+//! The servers that pods stand on, for tests and measurements: the real programs, each a process of its own on a
+//! free port of the loopback with throw-away data, ended when it is dropped.
+//!
+//! Nothing here is a stand-in, and a server that cannot be started is a panic that says why: a test never passes
+//! because something was not there.
+
+mod mariadb;
+mod nats;
+mod process;
+mod redis;
+
+pub use mariadb::{Database, MariaDb};
+pub use nats::Nats;
+pub use process::free_port;
+pub use redis::{Aof, Redis};

@@ -1,0 +1,155 @@
+//! A MariaDB server, and databases in it.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port, inside};
+
+/// `mariadbd`, from Debian's package; it stands in for MySQL.
+#[derive(Debug)]
+pub struct MariaDb {
+    process: Process,
+    data: TempDir,
+    args: Vec<String>,
+    databases: AtomicU32,
+}
+
+impl MariaDb {
+    /// As it comes, with every commit on the disk.
+    ///
+    /// # Panics
+    /// When it cannot be started, as all here.
+    pub fn start() -> Self {
+        MariaDb::with(&[])
+    }
+
+    /// With these arguments as well, such as `["--max-connections=5"]`.
+    pub fn with(args: &[&str]) -> Self {
+        let data = TempDir::new().expect("a directory can be made");
+        let made = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args(whoami())
+            .arg(format!("--datadir={}", data.path().join("data").display()))
+            .output()
+            .expect("mariadb-install-db is not installed here; ./test installs it");
+        assert!(
+            made.status.success(),
+            "no database could be made: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let process = Process::new("mariadbd", inside(data.path(), "log"), free_port());
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut server = MariaDb { process, data, args, databases: AtomicU32::new(0) };
+        server.start_again();
+        server
+    }
+
+    /// A new, empty database.
+    pub fn database(&self) -> Database {
+        let n = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("maru{n}");
+        self.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
+        Database {
+            url: format!("mysql://root@127.0.0.1:{}/{name}", self.process.port()),
+            name,
+            socket: self.socket(),
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn start_again(&mut self) {
+        let mut command = Command::new("mariadbd");
+        command
+            .args(["--no-defaults", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M"])
+            .args(["--skip-name-resolve", "--performance-schema=OFF"])
+            .args(whoami())
+            .arg(format!("--port={}", self.process.port()))
+            .arg(format!("--socket={}", self.socket().display()))
+            .arg(format!("--datadir={}", self.data.path().join("data").display()))
+            .args(&self.args);
+        let socket = self.socket();
+        let address = self.process.address();
+        self.process.start(command, || Process::listens(address) && sql(&socket, "", "SELECT 1").is_ok());
+    }
+
+    /// One statement or several; gives the rows, a tab between two columns.
+    pub fn sql(&self, statements: &str) -> String {
+        sql(&self.socket(), "", statements).expect("mariadb answers")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// `kill -STOP`: it hangs.
+    pub fn hang(&self) {
+        self.process.hang();
+    }
+
+    /// `kill -CONT`.
+    pub fn go_on(&self) {
+        self.process.go_on();
+    }
+
+    fn socket(&self) -> PathBuf {
+        inside(self.data.path(), "sock")
+    }
+}
+
+/// One database of a server.
+#[derive(Clone, Debug)]
+pub struct Database {
+    name: String,
+    url: String,
+    socket: PathBuf,
+}
+
+impl Database {
+    /// `mysql://…`, as `--mysql` takes it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// One statement or several; gives the rows, a tab between two columns.
+    ///
+    /// # Panics
+    /// When it does not answer, or refuses.
+    pub fn sql(&self, statements: &str) -> String {
+        sql(&self.socket, &self.name, statements).expect("mariadb answers")
+    }
+}
+
+/// By the client program, so that what is tested is not used to test it.
+fn sql(socket: &PathBuf, database: &str, statements: &str) -> Result<String, String> {
+    let output = Command::new("mariadb")
+        .args(["--no-defaults", "-u", "root", "-N", "-B", "--default-character-set=utf8mb4", "-S"])
+        .arg(socket)
+        .args(["-e", statements, database])
+        .output()
+        .map_err(|e| e.to_string())?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// mariadbd runs as root only when it is told to.
+fn whoami() -> Vec<&'static str> {
+    if rustix::process::geteuid().is_root() { vec!["--user=root"] } else { vec![] }
+}

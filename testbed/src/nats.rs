@@ -1,0 +1,69 @@
+//! A NATS server.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port, inside};
+
+/// `nats-server`, from Debian's package.
+#[derive(Debug)]
+pub struct Nats {
+    process: Process,
+    data: TempDir,
+    config: String,
+}
+
+impl Nats {
+    /// Without any limit of its own.
+    ///
+    /// # Panics
+    /// When it cannot be started, as all here.
+    pub fn start() -> Self {
+        Nats::with("")
+    }
+
+    /// With these lines in its configuration file.
+    pub fn with(config: &str) -> Self {
+        let data = TempDir::new().expect("a directory can be made");
+        let process = Process::new("nats-server", inside(data.path(), "log"), free_port());
+        let mut nats = Nats { process, data, config: config.to_owned() };
+        nats.start_again();
+        nats
+    }
+
+    /// `nats://…`, as `--nats` takes it.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.process.port())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Starts it again on the same port.
+    pub fn start_again(&mut self) {
+        let config = inside(self.data.path(), "nats.conf");
+        std::fs::write(&config, &self.config).expect("it can be written");
+        let mut command = Command::new("nats-server");
+        command.args(["-a", "127.0.0.1", "-p", &self.process.port().to_string(), "-c"]).arg(config);
+        let address = self.process.address();
+        self.process.start(command, || Process::listens(address));
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// `kill -STOP`: it hangs.
+    pub fn hang(&self) {
+        self.process.hang();
+    }
+
+    /// `kill -CONT`.
+    pub fn go_on(&self) {
+        self.process.go_on();
+    }
+}
