@@ -11,9 +11,9 @@ use tokio::sync::broadcast;
 use crate::{
     clock,
     config::Limits as Bounds,
-    event::{Draft, Lang, Name, RoomId, User, UserId, bye},
+    event::{self, Draft, Lang, Name, RoomId, User, UserId, bye},
     hub::{Feed, Hub},
-    log::{self, Append, Log, LogError, Placed, Who},
+    log::{Append, Log, LogError, Placed, Who},
     readers::ReadingRoom,
 };
 
@@ -93,7 +93,7 @@ impl Chat {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn room(&self, room: &log::Room) -> Result<Arc<Room>, LogError> {
+    pub async fn room(&self, room: &event::Room) -> Result<Arc<Room>, LogError> {
         if let Some(room) = self.present(room.id) {
             return Ok(room);
         }
@@ -118,7 +118,7 @@ impl Chat {
     /// As the log says.
     pub async fn speak(
         &self,
-        room: log::Room,
+        room: event::Room,
         user: User,
         who: Who,
         draft: Draft,

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 mod cursor;
+mod entry;
+mod extent;
 mod frame;
 mod lang;
 mod slug;
 mod text;
 
 pub use cursor::{Cursor, Epoch, Seq};
+pub use entry::{Entry, Key, digest};
+pub use extent::{EPOCH_STRIDE, Extent, Part, Room};
 pub use frame::{Frame, bye, named};
 pub use lang::Lang;
 pub use slug::Slug;
@@ -35,6 +39,16 @@ impl std::error::Error for Refused {}
 /// 16 bytes that name a log, whatever it is the log of: a room's are its [`RoomId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub Uuid);
+
+/// Parts that all logs fall into, whatever holds them: 128 is more than there will be servers to spread them over.
+pub const PARTITIONS: u8 = 128;
+
+impl LogId {
+    /// Its part, below [`PARTITIONS`]. The last byte of a UUID is random, or a hash, in versions 4, 5 and 7.
+    pub fn partition(self) -> u8 {
+        self.0.as_bytes()[15] % PARTITIONS
+    }
+}
 
 /// 16 bytes that name a room. An open room's are the UUIDv5 (RFC 9562 §5.5) of its slug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

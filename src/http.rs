@@ -182,12 +182,12 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
 
 /// The open room of this name. What is shaped like the id of a room with members is one that the caller may not
 /// know of.
-fn room(name: &str) -> Result<crate::log::Room, Problem> {
+fn room(name: &str) -> Result<crate::event::Room, Problem> {
     if uuid::Uuid::try_parse(name).is_ok() {
         return Err(Problem::not_found());
     }
     let slug: crate::event::Slug = name.parse()?;
-    Ok(crate::log::Room::from(&slug))
+    Ok(crate::event::Room::from(&slug))
 }
 
 /// A head that says 200 and no more.

@@ -15,8 +15,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    event::{Frame, LogId, Seq},
-    log::{Log, LogError, Notice, Room},
+    event::{Frame, LogId, Room, Seq},
+    log::{Log, LogError, Notice},
     readers::Postbox,
 };
 

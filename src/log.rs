@@ -5,11 +5,11 @@
 //! that (P3). What it may not do: lose what it answered for, give a seq twice, or announce what it may yet
 //! lose.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::event::{Cursor, Draft, Epoch, Event, Frame, LogId, RoomId, Seq, Slug, User};
+use crate::event::{Cursor, Draft, Event, Extent, Frame, LogId, Part, Room, RoomId, Seq, User};
 
 mod sqlite;
 
@@ -17,25 +17,6 @@ pub use sqlite::{SqliteLog, new_epoch};
 
 /// How long an idempotency key is remembered, in ms: 24 h.
 pub const KEY_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// By how much the seqs of a new epoch are moved on: more than any store could have lost, so that no seq is
-/// ever used twice.
-pub const EPOCH_STRIDE: u64 = 1 << 20;
-
-/// Which room, with the name that its events carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Where it is kept.
-    pub id: RoomId,
-    /// What its events call it.
-    pub label: Arc<str>,
-}
-
-impl From<&Slug> for Room {
-    fn from(slug: &Slug) -> Self {
-        Room { id: slug.room(), label: slug.shared() }
-    }
-}
 
 /// Whose idempotency keys these are: a user, or, for people without a session, their address in disguise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,50 +46,6 @@ pub struct Placed {
     pub ts: i64,
     /// The key was known: this is the answer of the first time.
     pub duplicate: bool,
-}
-
-/// Where a room's log begins and ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// The present epoch.
-    pub epoch: Epoch,
-    /// The seq before the first of this epoch.
-    pub base: Seq,
-    /// The last seq given, or `base` when there is none in this epoch.
-    pub tip: Seq,
-    /// The oldest seq still kept; `tip + 1` when nothing is.
-    pub first: Seq,
-    /// Epochs that have ended, oldest first, each with the seqs given in it.
-    pub past: Vec<(Epoch, RangeInclusive<u64>)>,
-}
-
-impl Extent {
-    /// The end of the log.
-    pub fn tip(&self) -> Cursor {
-        Cursor { epoch: self.epoch, seq: self.tip }
-    }
-
-    /// The place before the first event of the present epoch.
-    pub fn base(&self) -> Cursor {
-        Cursor { epoch: self.epoch, seq: self.base }
-    }
-
-    /// The cursor of the place before `seq`, in the epoch that `seq` is of.
-    pub fn before(&self, seq: Seq) -> Cursor {
-        let past = self.past.iter().find(|(_, seqs)| seqs.contains(&seq.0));
-        Cursor { epoch: past.map_or(self.epoch, |(epoch, _)| *epoch), seq: seq.before() }
-    }
-}
-
-/// Which part of the log a history page shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The newest events.
-    Newest,
-    /// The newest events below this seq.
-    Before(Seq),
-    /// The oldest events above this seq.
-    After(Seq),
 }
 
 /// What a log tells: in order, per room.

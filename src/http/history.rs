@@ -4,10 +4,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{answer::json, body::Body, call::Call, problem::Problem};
-use crate::{
-    event::{Cursor, Event},
-    log::Part,
-};
+use crate::event::{Cursor, Event, Part};
 
 /// Events of a page, unless asked otherwise.
 const DEFAULT: usize = 50;

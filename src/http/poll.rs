@@ -16,10 +16,9 @@ use super::{
     stream,
 };
 use crate::{
-    event::{Cursor, Frame},
+    event::{Cursor, Frame, Room},
     hub::{Gap, Start, crossings, gaps_before},
     identity::Session,
-    log,
 };
 
 /// How long an answer waits for something to say.
@@ -40,7 +39,7 @@ struct Polled<'a> {
 /// What there is after the cursor, waiting a while for something.
 pub(super) async fn answer(
     call: &mut Call,
-    room: &log::Room,
+    room: &Room,
     known: Option<(Session, Shown)>,
     start: &Start,
 ) -> Result<Response<Body>, Problem> {

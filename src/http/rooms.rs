@@ -4,10 +4,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{answer::json, body::Body, call::Call, problem::Problem};
-use crate::{
-    event::{Cursor, RoomId, User},
-    log,
-};
+use crate::event::{Cursor, Room, RoomId, User};
 
 /// People listed at most.
 const LISTED: usize = 200;
@@ -28,7 +25,7 @@ struct Members {
 }
 
 /// GET: the room.
-pub(super) async fn room(call: &Call, room: &log::Room) -> Result<Response<Body>, Problem> {
+pub(super) async fn room(call: &Call, room: &Room) -> Result<Response<Body>, Problem> {
     call.session()?;
     let present = call.app.chat.present(room.id);
     let tip = match &present {
@@ -40,7 +37,7 @@ pub(super) async fn room(call: &Call, room: &log::Room) -> Result<Response<Body>
 }
 
 /// GET: who is here now.
-pub(super) async fn members(call: &Call, room: &log::Room) -> Result<Response<Body>, Problem> {
+pub(super) async fn members(call: &Call, room: &Room) -> Result<Response<Body>, Problem> {
     call.session()?;
     let answer = match call.app.chat.present(room.id) {
         Some(room) => Members { members: room.people(LISTED), online: room.online() },

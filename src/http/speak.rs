@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{answer::json, body::Body, call::Call, call::parse_json, problem::Problem};
 use crate::{
-    event::{ClientId, Cursor, Draft, Epoch, Seq, Text, TextRefused},
-    log::{Placed, Room, Who},
+    event::{ClientId, Cursor, Draft, Epoch, Room, Seq, Text, TextRefused},
+    log::{Placed, Who},
 };
 
 /// What was asked to be said.

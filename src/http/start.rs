@@ -2,10 +2,10 @@
 
 use super::{call::Call, problem::Problem};
 use crate::{
-    event::{Cursor, Event, Frame},
+    event::{Cursor, Event, Extent, Frame},
     faults::{self, Fault},
     hub::{DEFAULT_HISTORY, Feed, Gap, GapReason, Plan, Start},
-    log::{Extent, Log, LogError},
+    log::{Log, LogError},
 };
 
 /// Where the stream is to start: the header, else the cursor of the query, else `since`, else `history`.

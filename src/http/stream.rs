@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     chat::{Select, Visit},
-    event::{Cursor, Frame, User},
+    event::{Cursor, Extent, Frame, Room, User},
     faults::{self, Fault},
     hub::{Gap, Plan, Start, crossings, gaps_before},
     identity::Session,
-    log::{self, Extent, LogError},
+    log::LogError,
 };
 
 mod courteous;
@@ -56,7 +56,7 @@ struct Live {
 }
 
 /// Opens a stream of a room, or answers a poll.
-pub(super) async fn open(call: &mut Call, room: &log::Room) -> Result<Response<Body>, Problem> {
+pub(super) async fn open(call: &mut Call, room: &Room) -> Result<Response<Body>, Problem> {
     let known = call.session()?;
     let start = asked(call)?;
     let format = Format::of(call);
@@ -82,7 +82,7 @@ pub(super) async fn open(call: &mut Call, room: &log::Room) -> Result<Response<B
 /// Lets the caller in, as a guest made on the spot if need be.
 pub(super) async fn admit(
     call: &mut Call,
-    room: &log::Room,
+    room: &Room,
     known: Option<(Session, super::call::Shown)>,
 ) -> Result<(Visit, Session), Problem> {
     if call.app.chat.doors().streams() >= call.app.most_streams {

@@ -13,8 +13,8 @@ use super::{
     tail::Tail,
 };
 use crate::{
-    event::{Cursor, Frame, LogId, Seq},
-    log::{Extent, LogError, LogErrorKind, Room},
+    event::{Cursor, Extent, Frame, LogId, Room, Seq},
+    log::{LogError, LogErrorKind},
     readers::{Postbox, Source},
 };
 

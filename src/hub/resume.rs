@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    event::{Cursor, Epoch, Seq},
-    log::Extent,
-};
+use crate::event::{Cursor, Epoch, Extent, Seq};
 
 /// How many events a stream begins with when nobody says otherwise, and after a cursor that says nothing.
 pub const DEFAULT_HISTORY: usize = 50;

@@ -15,8 +15,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Append, Extent, LogError, LogErrorKind, Notice, Part, Placed, Room};
-use crate::event::{Event, RoomId, Seq};
+use super::{Append, LogError, LogErrorKind, Notice, Placed};
+use crate::event::{Event, Extent, Part, Room, RoomId, Seq};
 
 mod keys;
 mod migrate;

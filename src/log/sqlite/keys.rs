@@ -1,10 +1,9 @@
 //! Idempotency keys: kept 24 h, as hashes, each with its first answer.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    event::{ClientId, Cursor, RoomId, Text},
+    event::{ClientId, Cursor, RoomId, Text, digest},
     log::{KEY_LIFE_MS, Placed, Who},
 };
 
@@ -30,11 +29,14 @@ pub(super) fn find(
         "SELECT text, id, epoch, seq, ts FROM idempotency WHERE room_id = ?1 AND who = ?2 AND key = ?3 AND ts > ?4",
     )?;
     let found = statement
-        .query_row(params![room, who.0.as_bytes(), digest(key.as_str()), now - KEY_LIFE_MS], |row| {
-            let same = row.get_ref(0)?.as_blob()? == digest(text.as_str());
-            let cursor = Cursor { epoch: row.get(2)?, seq: row.get(3)? };
-            Ok((same, Placed { id: row.get(1)?, cursor, ts: row.get(4)?, duplicate: true }))
-        })
+        .query_row(
+            params![room, who.0.as_bytes(), digest(key.as_str().as_bytes()), now - KEY_LIFE_MS],
+            |row| {
+                let same = row.get_ref(0)?.as_blob()? == digest(text.as_str().as_bytes());
+                let cursor = Cursor { epoch: row.get(2)?, seq: row.get(3)? };
+                Ok((same, Placed { id: row.get(1)?, cursor, ts: row.get(4)?, duplicate: true }))
+            },
+        )
         .optional()?;
     Ok(match found {
         None => Known::Fresh,
@@ -56,8 +58,8 @@ pub(super) fn keep(
         .execute(params![
             room,
             who.0.as_bytes(),
-            digest(key.as_str()),
-            digest(text.as_str()),
+            digest(key.as_str().as_bytes()),
+            digest(text.as_str().as_bytes()),
             placed.id,
             placed.cursor.epoch,
             placed.cursor.seq,
@@ -74,10 +76,4 @@ pub(super) fn prune(connection: &Connection, now: i64, limit: usize) -> rusqlite
              (SELECT room_id, who, key FROM idempotency WHERE ts <= ?1 ORDER BY ts LIMIT ?2)",
         )?
         .execute(params![now - KEY_LIFE_MS, limit])
-}
-
-/// The first 16 bytes of the SHA-256: long enough that nobody makes two texts alike.
-fn digest(s: &str) -> [u8; 16] {
-    let hash = Sha256::digest(s.as_bytes());
-    hash[..16].try_into().expect("a SHA-256 has 32 bytes")
 }

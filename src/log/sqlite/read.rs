@@ -5,10 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows;
-use crate::{
-    event::{Epoch, Event, EventKind, RoomId, Seq},
-    log::{EPOCH_STRIDE, Extent, Part, Room},
-};
+use crate::event::{Epoch, Event, EventKind, Extent, Part, Room, RoomId, Seq};
 
 /// Where a room's log begins and ends. A room that nobody has spoken in has an extent too: its first seq of
 /// epoch n will be above all that epochs before may have given.
@@ -23,8 +20,7 @@ pub(super) fn extent(connection: &Connection, room: RoomId) -> rusqlite::Result<
     let Some(mut extent) = found else {
         let epoch: Epoch =
             connection.prepare_cached("SELECT epoch FROM store")?.query_row([], |row| row.get(0))?;
-        let base = fresh_base(epoch);
-        return Ok(Extent { epoch, base, tip: base, first: base.next(), past: Vec::new() });
+        return Ok(Extent::empty(epoch.0 - 1));
     };
     if extent.epoch > Epoch(1) {
         extent.past = connection
@@ -33,11 +29,6 @@ pub(super) fn extent(connection: &Connection, room: RoomId) -> rusqlite::Result<
             .collect::<Result<_, _>>()?;
     }
     Ok(extent)
-}
-
-/// The seq before the first of a room made in this epoch.
-pub(super) fn fresh_base(epoch: Epoch) -> Seq {
-    Seq(u64::from(epoch.0 - 1) * EPOCH_STRIDE)
 }
 
 pub(super) fn after(

@@ -6,8 +6,8 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
-    event::{Cursor, Draft, Epoch, EventKind, Frame, Slug, User, UserId, UserKind},
-    log::{EPOCH_STRIDE, Who},
+    event::{Cursor, Draft, EPOCH_STRIDE, Epoch, EventKind, Frame, Slug, User, UserId, UserKind},
+    log::Who,
 };
 
 /// A log, what it announced, and somebody to speak in it.

@@ -13,15 +13,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{
-    keys::{self, Known},
-    read,
-};
+use super::keys::{self, Known};
 use crate::{
     clock,
-    event::{ClientId, Cursor, Draft, Epoch, Event, EventKind, Frame, RoomId, Seq, User, UserId},
+    event::{
+        ClientId, Cursor, Draft, EPOCH_STRIDE, Epoch, Event, EventKind, Extent, Frame, RoomId, Seq, User,
+        UserId,
+    },
     faults::{self, Fault},
-    log::{Append, EPOCH_STRIDE, LogError, LogErrorKind, Notice, Placed},
+    log::{Append, LogError, LogErrorKind, Notice, Placed},
 };
 
 /// Jobs that may wait for the writer; over it POSTs are answered 503 before anything is accepted.
@@ -348,8 +348,12 @@ impl Batch<'_> {
                     Ok(Head { epoch: row.get(0)?, tip: row.get(1)?, last_ts: row.get(2)?, is_new: false })
                 })
                 .optional()?;
-            let fresh =
-                Head { epoch: self.epoch, tip: read::fresh_base(self.epoch), last_ts: 0, is_new: true };
+            let fresh = Head {
+                epoch: self.epoch,
+                tip: Extent::empty(self.epoch.0 - 1).tip,
+                last_ts: 0,
+                is_new: true,
+            };
             self.heads.insert(room, found.unwrap_or(fresh));
         }
         Ok(self.heads.get_mut(&room).expect("it was just put there"))

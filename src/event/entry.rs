@@ -1,0 +1,40 @@
+//! An event on its way from the log into the archive.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{ClientId, Event, RoomId, Text};
+
+/// An idempotency key and the text that it stands for, as hashes: neither is worth keeping in full, and no text
+/// of a user's goes into a store's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Of the person and their `client_id`.
+    pub key: [u8; 16],
+    /// Of the text.
+    pub text: [u8; 16],
+}
+
+impl Key {
+    /// The key of `who`, which is a user or an address in disguise.
+    pub fn new(who: Uuid, client_id: &ClientId, text: &Text) -> Self {
+        let whose: Vec<u8> = [who.as_bytes(), client_id.as_str().as_bytes()].concat();
+        Key { key: digest(&whose), text: digest(text.as_str().as_bytes()) }
+    }
+}
+
+/// The first 16 bytes of the SHA-256: long enough that nobody makes two alike.
+pub fn digest(bytes: &[u8]) -> [u8; 16] {
+    Sha256::digest(bytes)[..16].try_into().expect("a SHA-256 has 32 bytes")
+}
+
+/// An event with what is kept beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// In whose log it is.
+    pub room: RoomId,
+    /// What it is.
+    pub event: Event,
+    /// Of a message that had a `client_id`.
+    pub key: Option<Key>,
+}
