@@ -18,6 +18,7 @@
 //! - [`event`]: what everything speaks of. Imports nothing of ours.
 //! - [`log`]: the ordered log; on one machine SQLite is the log.
 //! - [`hub`]: logs that have readers here: order, repair, the newest events in memory.
+//! - [`backplane`]: how pods hear each other.
 //! - [`readers`]: the reading room: threads that own the sockets of streams that have caught up.
 //! - [`chat`]: what it means to be in a room: presence, limits, visits.
 //! - [`identity`]: sessions, tickets, the names of guests.
@@ -27,6 +28,7 @@
 //!
 //! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
 
+pub mod backplane;
 pub mod chat;
 pub mod clock;
 pub mod config;
