@@ -28,6 +28,7 @@
 //!
 //! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
 
+pub mod archive;
 pub mod backplane;
 pub mod chat;
 pub mod clock;

@@ -35,6 +35,8 @@ impl MariaDb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .args(whoami())
             .arg(format!("--datadir={}", data.path().join("data").display()))
+            // Each start clears away what it takes for leftovers of its own.
+            .arg(format!("--tmpdir={}", data.path().display()))
             .output()
             .expect("mariadb-install-db is not installed here; ./test installs it");
         assert!(
@@ -75,6 +77,7 @@ impl MariaDb {
             .args(whoami())
             .arg(format!("--port={}", self.process.port()))
             .arg(format!("--socket={}", self.socket().display()))
+            .arg(format!("--tmpdir={}", self.data.path().display()))
             .arg(format!("--datadir={}", self.data.path().join("data").display()))
             .args(&self.args);
         let socket = self.socket();
@@ -132,6 +135,21 @@ impl Database {
     /// When it does not answer, or refuses.
     pub fn sql(&self, statements: &str) -> String {
         sql(&self.socket, &self.name, statements).expect("mariadb answers")
+    }
+
+    /// Every row of every table, as statements that would write it again.
+    ///
+    /// # Panics
+    /// As [`Database::sql`].
+    pub fn dump(&self) -> String {
+        let output = Command::new("mariadb-dump")
+            .args(["--no-defaults", "-u", "root", "--skip-lock-tables", "--single-transaction", "-S"])
+            .arg(&self.socket)
+            .arg(&self.name)
+            .output()
+            .expect("mariadb-dump runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

@@ -1,0 +1,54 @@
+//! Numbered migrations, forward only, by one pod at a time; `schema_version` says how many an archive has.
+
+use std::time::Duration;
+
+use mysql_async::{Conn, prelude::Queryable};
+
+use super::{ArchiveError, ArchiveErrorKind, pool::within};
+
+const MIGRATIONS: &[&str] = &[include_str!("../../schema/mysql/001_archive.sql")];
+
+/// How long all of it may take: the server waits up to 60 s for another pod that is at it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Brings the archive up to this program's schema. The lock ends with the connection, if not before.
+pub(super) async fn up(conn: &mut Conn) -> Result<(), ArchiveError> {
+    within(PATIENCE, async {
+        let got: Option<Option<u8>> =
+            conn.query_first("SELECT GET_LOCK(CONCAT('maru.schema.', MD5(DATABASE())), 60)").await?;
+        if got.flatten() != Some(1) {
+            return Err(ArchiveError::new(
+                ArchiveErrorKind::Unavailable,
+                "another pod has been changing the schema for a minute",
+            ));
+        }
+        missing(conn).await?;
+        conn.query_drop("DO RELEASE_LOCK(CONCAT('maru.schema.', MD5(DATABASE())))").await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn missing(conn: &mut Conn) -> Result<(), ArchiveError> {
+    conn.query_drop(
+        "CREATE TABLE IF NOT EXISTS schema_version (version INT NOT NULL PRIMARY KEY) ENGINE=InnoDB",
+    )
+    .await?;
+    let done: Option<usize> =
+        conn.query_first("SELECT COALESCE(MAX(version), 0) FROM schema_version").await?;
+    let done = done.unwrap_or(0);
+    let Some(missing) = MIGRATIONS.get(done..) else {
+        let known = MIGRATIONS.len();
+        return Err(ArchiveError::new(
+            ArchiveErrorKind::Newer,
+            format!("the archive has schema {done}, this maru knows only {known}"),
+        ));
+    };
+    for (number, sql) in (done + 1..).zip(missing) {
+        for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            conn.query_drop(statement).await?;
+        }
+        conn.exec_drop("INSERT INTO schema_version (version) VALUES (?)", (number,)).await?;
+    }
+    Ok(())
+}
