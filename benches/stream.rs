@@ -7,7 +7,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use maru::{
     event::{Epoch, Event, EventKind, Frame, LogId, Seq, User, UserId, UserKind},
-    readers::{Close, Hall, NewReader, Occupant, Ring, Rules, Sent, Source, Stats, Wire},
+    readers::{Close, Hall, Joined, NewReader, Occupant, Place, Ring, Rules, Sent, Source, Stats, Wire},
 };
 use uuid::Uuid;
 
@@ -32,12 +32,14 @@ fn event(seq: u64) -> Event {
 struct Quiet;
 
 impl Source for Quiet {
+    type Ear = ();
+
     fn log(&self) -> LogId {
         LogId(Uuid::nil())
     }
 
-    fn join(&self, _: usize, after: Seq, _: Option<Seq>) -> Option<(Vec<Frame>, Seq)> {
-        Some((Vec::new(), after))
+    fn join(&self, _: usize, after: Place, _: Option<Place>) -> Option<Joined> {
+        Some(Joined { frames: Vec::new(), asides: Vec::new(), end: after })
     }
 
     fn leave(&self, _: usize) {}
@@ -104,7 +106,8 @@ fn sweep(c: &mut Criterion) {
         for socket in 0..readers {
             let occupant = Guest([u64::from(socket); 5]);
             let source = Arc::clone(&source);
-            hall.seat(NewReader { socket, source, after: Seq(0), live: None, occupant });
+            let after = Place { event: Seq(0), aside: 0 };
+            hall.seat(NewReader { socket, source, after, ear: (), live: None, occupant });
         }
         let frame = Frame::new(&event(1));
         let mut seq = Seq(0);

@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::Limits as Bounds,
     event::{self, Draft, Lang, Name, RoomId, User, UserId, bye},
-    hub::{Feed, Hub},
+    hub::{Feed, Figures, Hub},
     log::{Append, Log, LogError, Placed, Who},
     readers::ReadingRoom,
 };
@@ -161,7 +161,7 @@ impl Chat {
     }
 
     /// Rooms that are open here, and the feeds under them.
-    pub fn figures(&self) -> (usize, (usize, usize, u64)) {
+    pub fn figures(&self) -> (usize, Figures) {
         (self.rooms.lock().expect("no panic while locked").len(), self.hub.figures())
     }
 }

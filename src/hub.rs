@@ -2,7 +2,7 @@
 //!
 //! A [`Feed`] is one of them: the newest events in memory, in order and without a hole, and who is to be told of
 //! the next. What the log announces comes in by [`Feeds::hear`]; what came too early waits there until the hole
-//! before it has been read. Readers that have caught up sit in the reading room or hold a [`Listener`].
+//! before it has filled or was read. What was not announced at all is found by [`Hub::compare`]. Readers that have caught up sit in the reading room or hold a [`Listener`].
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    event::{Frame, LogId, Room, Seq},
+    event::{Cursor, Frame, LogId, Room, RoomId},
     log::{Log, LogError, Notice},
     readers::Postbox,
 };
@@ -23,27 +23,40 @@ use crate::{
 mod feed;
 mod listener;
 mod order;
+mod repair;
 mod resume;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use feed::Feed;
+pub use feed::{Feed, Held};
 pub use listener::{Heard, Listener};
-pub use resume::{DEFAULT_HISTORY, Gap, GapReason, Plan, Start, crossings, gaps_before, plan};
+pub use resume::{DEFAULT_HISTORY, Plan, Start, crossings, gaps_before, gaps_to, plan};
 
 /// Events read into memory when a log gets its first reader: what most new readers begin with.
 const PRELOAD: usize = DEFAULT_HISTORY + 14;
-/// Events read from the log at once when there is a hole.
-const REPAIR_STEP: usize = 1000;
 
 /// All feeds of this pod, by log.
 pub struct Feeds {
     by_log: Mutex<HashMap<LogId, Weak<Feed>>>,
-    holes: mpsc::UnboundedSender<(Arc<Feed>, Seq)>,
+    holes: mpsc::UnboundedSender<Weak<Feed>>,
     postbox: Postbox,
     memory: Arc<Memory>,
     repairs: AtomicU64,
+    gaps: AtomicU64,
+}
+
+/// What the hub counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Logs that are open.
+    pub feeds: usize,
+    /// Bytes that their tails hold.
+    pub tail_bytes: usize,
+    /// Reads of holes so far.
+    pub repairs: u64,
+    /// Gaps told to those who read live: new epochs, and what could not be read.
+    pub gaps: u64,
 }
 
 /// What all tails together hold, and may.
@@ -70,24 +83,24 @@ impl Memory {
 impl Feeds {
     /// Feeds that post to `postbox` and keep at most about `memory` bytes of events.
     ///
-    /// The receiver gets the holes to repair: at most one at a time from each feed.
-    pub fn new(postbox: Postbox, memory: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<(Arc<Feed>, Seq)>) {
-        #[expect(clippy::disallowed_methods, reason = "at most one hole of each feed")]
+    /// The receiver gets the feeds that have to be looked after: each at most once at a time.
+    pub fn new(postbox: Postbox, memory: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Weak<Feed>>) {
+        #[expect(clippy::disallowed_methods, reason = "at most one entry of each feed")]
         let (holes, to_repair) = mpsc::unbounded_channel();
         let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit: memory });
-        let feeds = Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs: AtomicU64::new(0) };
+        let (repairs, gaps) = (AtomicU64::new(0), AtomicU64::new(0));
+        let feeds = Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs, gaps };
         (Arc::new(feeds), to_repair)
     }
 
-    /// What the log announces. Called by one thread, in order.
+    /// What the log announces, in any order, from any pod: what is early waits, what is known is dropped.
     pub fn hear(&self, notices: Vec<Notice>) {
         for notice in notices {
             match notice {
                 Notice::Appended(log, frame) => {
                     let Some(feed) = self.find(log) else { continue };
-                    if let Some(after) = feed.announce(frame) {
-                        // The receiver only goes away with the whole pod.
-                        _ = self.holes.send((feed, after));
+                    if feed.announce(frame) {
+                        self.look_after(&feed);
                     }
                 }
                 Notice::Trimmed(log, first) => {
@@ -97,6 +110,24 @@ impl Feeds {
                 }
             }
         }
+    }
+
+    /// The rooms that somebody here reads, as far as they are open.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.open().iter().map(|feed| feed.room().id).collect()
+    }
+
+    fn open(&self) -> Vec<Arc<Feed>> {
+        let feeds: Vec<_> = {
+            let by_log = self.by_log.lock().expect("no panic while locked");
+            by_log.values().filter_map(Weak::upgrade).collect()
+        };
+        feeds.into_iter().filter(|feed| feed.is_open()).collect()
+    }
+
+    fn look_after(&self, feed: &Arc<Feed>) {
+        // The receiver only goes away with the whole pod.
+        _ = self.holes.send(Arc::downgrade(feed));
     }
 
     fn find(&self, log: LogId) -> Option<Arc<Feed>> {
@@ -125,16 +156,29 @@ pub struct Hub {
 
 impl Hub {
     /// Joins the two, and repairs holes from now on (one at a time for each feed) until `feeds` is gone.
-    pub fn new(feeds: Arc<Feeds>, log: Log, mut holes: mpsc::UnboundedReceiver<(Arc<Feed>, Seq)>) -> Self {
+    pub fn new(feeds: Arc<Feeds>, log: Log, holes: mpsc::UnboundedReceiver<Weak<Feed>>) -> Self {
         let hub = Hub { feeds, log };
-        let repairing = hub.clone();
-        tokio::spawn(async move {
-            while let Some((feed, after)) = holes.recv().await {
-                let hub = repairing.clone();
-                tokio::spawn(async move { hub.repair(&feed, after).await });
-            }
-        });
+        tokio::spawn(repair::run(hub.clone(), holes));
         hub
+    }
+
+    /// The tips that the log has, brought about twice a second. What a feed lacks now and lacked at the comparison
+    /// before (so that it is not merely on its way) is read; a new epoch is crossed to at once. Rooms that are not
+    /// open here do not matter; one that was missed has to be in the next comparison too.
+    pub fn compare(&self, tips: &[(RoomId, Cursor)]) {
+        for (room, tip) in tips {
+            if let Some(feed) = self.feeds.find((*room).into()).filter(|feed| feed.compare(*tip)) {
+                self.feeds.look_after(&feed);
+            }
+        }
+    }
+
+    /// Everything may have been missed, for the link to the other pods was cut: every feed reads its log's extent
+    /// and what comes after its last event, a few at a time.
+    pub fn look_again(&self) {
+        for feed in self.feeds.open().iter().filter(|feed| feed.suspect()) {
+            self.feeds.look_after(feed);
+        }
     }
 
     /// The feed of a room, read in when nobody here had it open.
@@ -163,35 +207,29 @@ impl Hub {
         self.feeds.by_log.lock().expect("no panic while locked").retain(|_, feed| feed.strong_count() > 0);
     }
 
-    /// Feeds that are open, bytes that their tails hold, holes repaired so far.
-    pub fn figures(&self) -> (usize, usize, u64) {
-        let open = self.feeds.by_log.lock().expect("no panic while locked").len();
-        (open, self.feeds.memory.held.load(Ordering::Relaxed), self.feeds.repairs.load(Ordering::Relaxed))
+    /// What it counts.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            feeds: self.feeds.by_log.lock().expect("no panic while locked").len(),
+            tail_bytes: self.feeds.memory.held.load(Ordering::Relaxed),
+            repairs: self.feeds.repairs.load(Ordering::Relaxed),
+            gaps: self.feeds.gaps.load(Ordering::Relaxed),
+        }
     }
 
     async fn read_in(&self, feed: &Arc<Feed>) -> Result<(), LogError> {
-        // In this order: what is appended in between is in the second answer, or is announced and parked.
-        let extent = self.log.extent(feed.room().id).await?;
-        let newest = self.log.last(feed.room(), PRELOAD).await?;
-        let hole = feed.open(extent, newest.iter().map(Frame::new).collect(), PRELOAD);
-        if let Some(after) = hole {
-            self.repair(feed, after).await;
-        }
-        Ok(())
-    }
-
-    /// Reads what lies between the last event delivered and those that wait, until nothing is missing.
-    async fn repair(&self, feed: &Arc<Feed>, after: Seq) {
-        let mut hole = Some(after);
-        while let Some(after) = hole {
-            self.feeds.repairs.fetch_add(1, Ordering::Relaxed);
-            match self.log.read(feed.room(), after, REPAIR_STEP).await {
-                Ok(events) => hole = feed.settle(events.iter().map(Frame::new).collect()),
-                Err(e) => {
-                    tracing::warn!(error = %e, "a hole could not be read; trying again");
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                }
+        loop {
+            // In this order: what is appended in between is in the second answer, or is announced and parked.
+            let extent = self.log.extent(feed.room().id).await?;
+            let newest = self.log.last(feed.room(), PRELOAD).await?;
+            if newest.last().is_some_and(|event| event.epoch > extent.epoch) {
+                // A new epoch began in between.
+                continue;
             }
+            if feed.open(extent, newest.iter().map(Frame::new).collect(), PRELOAD) {
+                self.feeds.look_after(feed);
+            }
+            return Ok(());
         }
     }
 }

@@ -101,13 +101,13 @@ impl Metrics {
         registry.register("gaps", "Gaps announced", self.gaps.clone());
 
         let stats = chat.reading().stats();
-        let (rooms, (feeds, tail_bytes, repairs)) = chat.figures();
+        let (rooms, hub) = chat.figures();
         let now = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
         for (name, help, value) in [
             ("streams", "Streams open", chat.doors().streams() as u64),
             ("rooms", "Rooms open", rooms as u64),
-            ("feeds", "Logs with readers", feeds as u64),
-            ("tail_bytes", "Newest events in memory, in bytes", tail_bytes as u64),
+            ("feeds", "Logs with readers", hub.feeds as u64),
+            ("tail_bytes", "Newest events in memory, in bytes", hub.tail_bytes as u64),
             ("readers", "Streams in the reading room", now(&stats.readers)),
             ("rings", "Rings in the reading room", now(&stats.rings)),
             ("ring_bytes", "Bytes in rings", now(&stats.ring_bytes)),
@@ -117,7 +117,8 @@ impl Metrics {
             registry.register(name, help, gauge);
         }
         for (name, help, value) in [
-            ("repairs", "Holes read from the log", repairs),
+            ("repairs", "Holes read from the log", hub.repairs),
+            ("live_gaps", "Gaps found by a log's feed and told to all its live readers", hub.gaps),
             ("deliveries", "Chunks delivered to readers", now(&stats.deliveries)),
             ("sends", "send(2) calls that took something", now(&stats.sends)),
             ("sent_bytes", "Bytes that they took", now(&stats.bytes)),

@@ -65,6 +65,8 @@ pub use ring::Ring;
 pub use stats::Stats;
 pub use wire::{Close, Sent, Wire};
 
+#[cfg(test)]
+pub(crate) use mailbox::Post;
 use mailbox::{Bell, Mailbox, Order};
 use thread::{ReaderThread, Sockets};
 
@@ -80,35 +82,60 @@ pub trait Occupant: Send + 'static {
     fn expires(&self) -> u32;
 }
 
+/// Up to where somebody has what a [`Source`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The last event.
+    pub event: Seq,
+    /// How many asides there had been, by the source's count.
+    pub aside: u64,
+}
+
+/// What lies between two places.
+#[derive(Debug)]
+pub struct Joined {
+    /// The events, and the gaps among them.
+    pub frames: Vec<Frame>,
+    /// The asides, as far as they are kept.
+    pub asides: Vec<Bytes>,
+    /// The second place.
+    pub end: Place,
+}
+
 /// A log's recent tail, as the hub keeps it: where a ring starts from.
 ///
 /// It keeps posting to a thread from the first [`join`](Self::join) until [`leave`](Self::leave), in order, and
-/// under the same lock that `join` takes; so a frame is either in what `join` gives or is posted after it.
+/// under the same lock that `join` takes; so what there is, is either in what `join` gives or is posted after it.
 /// Both are called from reader threads.
 pub trait Source: Send + Sync + 'static {
+    /// While somebody has one, asides are kept for them.
+    type Ear: Send + 'static;
+
     /// Which log this is the tail of.
     fn log(&self) -> LogId;
 
-    /// Atomically: from now on events are posted to `thread`, and here are the frames after `after` up to and
-    /// with `upto` or, without it, up to the newest; the second value is where they end.
+    /// Atomically: from now on events and asides are posted to `thread`, and here is what comes after `after` up to
+    /// and with `upto` or, without it, up to the newest.
     ///
-    /// `None`: they are no longer in memory, or `after` lies beyond the newest; then `thread` is not joined by
-    /// this call, but stays joined if it was.
-    fn join(&self, thread: usize, after: Seq, upto: Option<Seq>) -> Option<(Vec<Frame>, Seq)>;
+    /// `None`: the events are no longer in memory, or `after` lies beyond the newest; then `thread` is not joined
+    /// by this call, but stays joined if it was.
+    fn join(&self, thread: usize, after: Place, upto: Option<Place>) -> Option<Joined>;
 
     /// The last reader of this log on `thread` has gone: no more posts to it.
     fn leave(&self, thread: usize);
 }
 
 /// Someone who comes from the front desk: a stream whose head and replay are written.
-pub struct NewReader<S, O, K = OwnedFd> {
+pub struct NewReader<S: Source, O, K = OwnedFd> {
     /// The connection, at a chunk boundary of a chunked HTTP/1.1 body (RFC 9112 §7.1), with nothing buffered
     /// above it.
     pub socket: K,
     /// The tail of the log that it reads.
     pub source: Arc<S>,
-    /// The last event that it was given.
-    pub after: Seq,
+    /// Up to where it was given everything.
+    pub after: Place,
+    /// What keeps the asides after that place, until it sits.
+    pub ear: S::Ear,
     /// A block to send once it has all there is at this moment: `live`, where that was not said yet.
     pub live: Option<Bytes>,
     /// Who it is.
@@ -190,7 +217,7 @@ struct Shared<S: Source, O: Occupant> {
 }
 
 /// Where one thread takes orders.
-struct Desk<S, O: Occupant> {
+struct Desk<S: Source, O: Occupant> {
     orders: Arc<Mailbox<Order<S, O>>>,
     /// Its readers, those on their way included.
     load: Arc<AtomicUsize>,

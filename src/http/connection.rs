@@ -24,7 +24,7 @@ use super::{
     line::{Line, Seat},
     problem::Problem,
 };
-use crate::readers::NewReader;
+use crate::readers::{NewReader, Place};
 
 /// How long, and how many bytes, a client may go on sending after the last answer, so that it reads the answer
 /// before it learns that nobody listens any more.
@@ -120,9 +120,7 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
 }
 
 /// Takes the socket out of tokio and gives it to a reader thread.
-fn take_seat(app: &App, socket: TcpStream, mut seat: Seat) {
-    // The last look: what is told from here to the seat reaches it only if it is in the log.
-    let told = seat.listener.hear(seat.after, 0).asides;
+fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
     let session = seat.visit.session();
     let socket = match socket.into_std() {
         Ok(socket) => socket,
@@ -131,8 +129,10 @@ fn take_seat(app: &App, socket: TcpStream, mut seat: Seat) {
     app.chat.reading().seat(NewReader {
         socket: socket.into(),
         source: seat.feed,
-        after: seat.after,
-        live: (!told.is_empty()).then(|| told.concat().into()),
+        // Nothing that was told since it listens was written: it gets that with the seat.
+        after: Place { event: seat.after, aside: seat.listener.place() },
+        ear: seat.listener,
+        live: None,
         occupant: seat.visit,
     });
     // Signed out on the way: the ending that was told to the room may have come before this reader.

@@ -2,9 +2,9 @@
 
 use super::{call::Call, problem::Problem};
 use crate::{
-    event::{Cursor, Event, Extent, Frame},
+    event::{Cursor, Event, Extent, Frame, Gap, GapReason, Room, Seq},
     faults::{self, Fault},
-    hub::{DEFAULT_HISTORY, Feed, Gap, GapReason, Plan, Start},
+    hub::{DEFAULT_HISTORY, Feed, Held, Plan, Start},
     log::{Log, LogError},
 };
 
@@ -62,13 +62,42 @@ pub(super) async fn begin(feed: &Feed, log: &Log, start: &Start) -> Result<Begin
         Plan::Last(count) => (count, None),
         Plan::GapThenLast(from) => (DEFAULT_HISTORY, Some(from)),
     };
-    let newest = match feed.last(count) {
-        Some(newest) => newest,
-        None => frames_of(&log.last(feed.room(), count).await?),
+    let (newest, extent) = match feed.last(count) {
+        Some(newest) => (newest, extent),
+        None => {
+            let newest = frames_of(&log.last(feed.room(), count).await?);
+            (newest, feed.extent())
+        }
     };
-    let at = newest.first().map_or(extent.tip(), |first| extent.before(first.cursor.seq));
+    let newest = delivered(newest, &extent);
+    let at = newest
+        .first()
+        .map_or(extent.tip(), |first| Cursor { seq: first.cursor.seq.before(), ..first.cursor });
     let gap = lost.map(|from| Gap { from, to: at, reason: GapReason::Unknown });
     Ok(Beginning { gap, newest, at, extent })
+}
+
+/// The frames after a place: from the feed's memory, else read from the log; and what the feed had delivered then.
+/// What it had not comes live.
+pub(super) async fn after(
+    held: Held,
+    log: &Log,
+    room: &Room,
+    after: Seq,
+    limit: usize,
+) -> Result<(Vec<Frame>, Extent), LogError> {
+    let Held { frames, extent } = held;
+    let frames = match frames {
+        Some(frames) => frames,
+        None => delivered(frames_of(&log.read(room, after, limit).await?), &extent),
+    };
+    Ok((frames, extent))
+}
+
+/// Those of them that the feed has delivered.
+fn delivered(mut frames: Vec<Frame>, log: &Extent) -> Vec<Frame> {
+    frames.retain(|frame| frame.cursor.seq <= log.tip);
+    frames
 }
 
 /// Events as readers get them.

@@ -16,13 +16,13 @@ use super::{
     line::Seat,
     poll,
     problem::Problem,
-    start::{Beginning, asked, begin, frames_of},
+    start::{self, Beginning, asked, begin},
 };
 use crate::{
     chat::{Select, Visit},
-    event::{Cursor, Extent, Frame, Room, User},
+    event::{Cursor, Extent, Frame, Gap, Room, User},
     faults::{self, Fault},
-    hub::{Gap, Plan, Start, crossings, gaps_before},
+    hub::{Plan, Start, crossings, gaps_before, gaps_to, plan},
     identity::Session,
     log::LogError,
 };
@@ -210,20 +210,20 @@ impl Writer {
             self.push_gap(&gap);
         }
         at = self.push_events(&newest, at, &extent).await?;
-        loop {
-            let frames = match feed.after(at.seq, STEP) {
-                Some(frames) => frames,
-                None => frames_of(&self.app.chat.log().read(feed.room(), at.seq, EVENTS).await?),
-            };
-            if frames.is_empty() {
-                // What was still to come may have gone meanwhile.
-                let (Plan::GapThenAfter(gap, to), _) = feed.plan(&Start::After(at)) else { break };
+        let extent = loop {
+            let held = feed.after(at.seq, STEP);
+            let log = self.app.chat.log();
+            let (frames, extent) = start::after(held, log, feed.room(), at.seq, EVENTS).await?;
+            if !frames.is_empty() {
+                at = self.push_events(&frames, at, &extent).await?;
+            } else if let Plan::GapThenAfter(gap, to) = plan(&Start::After(at), &extent) {
+                // What was still to come has gone meanwhile.
                 self.push_gap(&gap);
                 at = to;
-                continue;
+            } else {
+                break extent;
             }
-            at = self.push_events(&frames, at, &extent).await?;
-        }
+        };
         for gap in crossings(at, extent.epoch, &extent) {
             self.push_gap(&gap);
             at = gap.to;
@@ -233,7 +233,7 @@ impl Writer {
         Ok(at)
     }
 
-    /// Writes events, and a gap wherever a new epoch begins or retention was faster; gives the place of the last.
+    /// Writes events, and a gap wherever a new epoch begins or something is missing; gives the place of the last.
     async fn push_events(
         &mut self,
         frames: &[Frame],
@@ -241,10 +241,14 @@ impl Writer {
         extent: &Extent,
     ) -> Result<Cursor, Stop> {
         for frame in frames {
-            for gap in gaps_before(at, frame.cursor, extent) {
+            // A gap that was told to those who read live is only a place here: this reader may come from another.
+            let gaps = if frame.is_gap() { gaps_to } else { gaps_before };
+            for gap in gaps(at, frame.cursor, extent) {
                 self.push_gap(&gap);
             }
-            self.push(&self.format.event(frame));
+            if !frame.is_gap() {
+                self.push(&self.format.event(frame));
+            }
             at = frame.cursor;
             if self.waiting.len() >= STEP {
                 self.flush().await?;

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use super::{
     Memory, Plan, Start,
     listener::{Asides, Heard, Listener},
-    order::{Order, Verdict},
+    order::{Look, Next, Order, Read, Verdict},
     resume,
     tail::Tail,
 };
 use crate::{
     event::{Cursor, Extent, Frame, LogId, Room, Seq},
     log::{LogError, LogErrorKind},
-    readers::{Postbox, Source},
+    readers::{Joined, Place, Postbox, Source},
 };
 
 /// Bytes of events that one tail keeps: as much as a live reader may be behind.
@@ -41,6 +41,28 @@ struct State {
     asides: Asides,
     /// One bit for each reader thread that is posted to.
     threads: u64,
+    /// A tip that the log had at the last comparison, and this feed had not.
+    missed: Option<Cursor>,
+}
+
+impl State {
+    /// The log as far as it was delivered here.
+    fn extent(&self) -> Extent {
+        match &self.opened {
+            Opened::Yes(extent) => Extent { tip: self.order.last().seq, ..extent.clone() },
+            Opened::NotYet | Opened::Failed(_) => unreachable!("a feed is given out when it is open"),
+        }
+    }
+}
+
+/// What a replay finds in memory, and the log at the same moment.
+#[derive(Debug)]
+pub struct Held {
+    /// The frames after a place, about as many bytes as were asked for; `None` when some of them are no longer in
+    /// memory.
+    pub frames: Option<Vec<Frame>>,
+    /// The log, of which everything up to its tip was delivered here, and nothing above.
+    pub extent: Extent,
 }
 
 #[derive(Debug)]
@@ -58,6 +80,7 @@ impl Feed {
             tail: Tail::new(Seq(0)),
             asides: Asides::default(),
             threads: 0,
+            missed: None,
         };
         Feed { room, state: Mutex::new(state), changed: watch::Sender::new(0), postbox, memory }
     }
@@ -69,11 +92,7 @@ impl Feed {
 
     /// Where the log begins and ends now.
     pub fn extent(&self) -> Extent {
-        let state = self.lock();
-        match &state.opened {
-            Opened::Yes(extent) => Extent { tip: state.order.last(), ..extent.clone() },
-            Opened::NotYet | Opened::Failed(_) => unreachable!("a feed is given out when it is open"),
-        }
+        self.lock().extent()
     }
 
     /// The end of the log.
@@ -94,18 +113,20 @@ impl Feed {
         state.tail.last(count, extent.first)
     }
 
-    /// The events above `after`, about `limit` bytes of them, if they are in memory.
-    pub fn after(&self, after: Seq, limit: usize) -> Option<Vec<Frame>> {
-        self.lock().tail.after(after, limit)
+    /// What is in memory above `after`, about `limit` bytes of it, and the log at this moment.
+    pub fn after(&self, after: Seq, limit: usize) -> Held {
+        let state = self.lock();
+        Held { frames: state.tail.after(after, limit), extent: state.extent() }
     }
 
     /// Tells everybody who is caught up something that is not in the log: a ready block without an `id:`.
     pub fn aside(&self, block: &Bytes) {
         let mut state = self.lock();
+        let has_listeners = state.asides.push(block);
         for thread in threads(state.threads) {
-            self.postbox.aside(thread, self.room.id.into(), block.clone());
+            self.postbox.aside(thread, self.room.id.into(), state.asides.count(), block.clone());
         }
-        if state.asides.push(block) {
+        if has_listeners {
             drop(state);
             self.changed.send_modify(|n| *n += 1);
         }
@@ -119,7 +140,8 @@ impl Feed {
 
     pub(super) fn hear(&self, after: Seq, limit: usize, asides: &mut u64) -> Heard {
         let state = self.lock();
-        Heard { frames: state.tail.after(after, limit), asides: state.asides.after(asides) }
+        let frames = state.tail.after(after, limit);
+        Heard { frames, asides: state.asides.after(asides), extent: state.extent() }
     }
 
     pub(super) fn unlisten(&self) {
@@ -139,20 +161,24 @@ impl Feed {
         }
     }
 
-    /// The log was read in: `newest` are its last events (fewer than `asked`: there are no others).
-    pub(super) fn open(&self, extent: Extent, newest: Vec<Frame>, asked: usize) -> Option<Seq> {
+    /// The log was read in, its extent first: `newest` are its last events (fewer than `asked`: there are no
+    /// others), of no newer epoch. True when there is a hole to look after.
+    pub(super) fn open(&self, extent: Extent, newest: Vec<Frame>, asked: usize) -> bool {
         let mut state = self.lock();
+        let is_empty = extent.first > extent.tip;
+        let last = newest.last().map(|frame| frame.cursor).filter(|last| last.epoch == extent.epoch);
+        let last = last.unwrap_or(if is_empty { extent.tip() } else { extent.base() });
         let start = match newest.first() {
             Some(oldest) if newest.len() == asked => oldest.cursor.seq.before(),
             Some(_) => extent.first.before(),
-            None => extent.tip,
+            None => last.seq,
         };
-        let tip = newest.last().map_or(extent.tip, |frame| frame.cursor.seq.max(extent.tip));
         state.tail = Tail::new(start);
+        let (mut deliver, is_behind) = state.order.open(last, &extent);
         state.opened = Opened::Yes(extent);
-        let (deliver, hole) = state.order.settle(newest, tip);
+        deliver.splice(0..0, newest);
         self.deliver(state, deliver);
-        hole
+        is_behind
     }
 
     pub(super) fn fail(&self, kind: LogErrorKind) {
@@ -160,38 +186,96 @@ impl Feed {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    /// An event was announced; gives the seq after which a hole has to be read.
-    pub(super) fn announce(&self, frame: Frame) -> Option<Seq> {
-        let mut state = self.lock();
-        match state.order.observe(frame) {
-            Verdict::Deliver(frame) => self.deliver(state, vec![frame]),
-            Verdict::Nothing => {}
-            Verdict::ReadAfter(seq) => return Some(seq),
-        }
-        None
+    /// Has it been read in?
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.lock().opened, Opened::Yes(_))
     }
 
-    /// What a hole held; gives the next hole.
-    pub(super) fn settle(&self, found: Vec<Frame>) -> Option<Seq> {
+    /// An event was announced. True when somebody has to begin to look after a hole.
+    pub(super) fn announce(&self, frame: Frame) -> bool {
         let mut state = self.lock();
-        // A hole that the log has nothing of was trimmed by retention.
-        let tip = found.last().map_or_else(|| state.order.before_parked(), |frame| frame.cursor.seq);
-        let (deliver, hole) = state.order.settle(found, tip);
+        match state.order.observe(frame) {
+            Verdict::Deliver(frames) => self.deliver(state, frames),
+            Verdict::Nothing => {}
+            Verdict::Wait => return true,
+        }
+        false
+    }
+
+    /// The log has a tip. True when it was missed at the comparison before this one and is still, or is of a new
+    /// epoch, and somebody has to begin to look after it.
+    pub(super) fn compare(&self, tip: Cursor) -> bool {
+        let mut state = self.lock();
+        if !matches!(state.opened, Opened::Yes(_)) {
+            return false;
+        }
+        let last = state.order.last();
+        let missed = state.missed.replace(tip).filter(|missed| *missed > last);
+        if tip.epoch > last.epoch || missed.is_some() {
+            state.missed = None;
+            return state.order.suspect();
+        }
+        if tip <= last {
+            state.missed = None;
+        }
+        false
+    }
+
+    /// Anything may have been missed. True when somebody has to begin to look after it.
+    pub(super) fn suspect(&self) -> bool {
+        let mut state = self.lock();
+        // Who is being read in is asked for everything anyway, from the extent on.
+        matches!(state.opened, Opened::Yes(_)) && state.order.suspect()
+    }
+
+    /// What whoever looks after the holes has to do now.
+    pub(super) fn look(&self) -> Look {
+        self.lock().order.look()
+    }
+
+    /// A read failed.
+    pub(super) fn put_off(&self) {
+        self.lock().order.put_off();
+    }
+
+    /// What was read, all that the log has up to `covered`; `log` is its extent, if that was read before. Gives what
+    /// to do next, and how many gaps were told.
+    pub(super) fn settle(
+        &self,
+        read: &Read,
+        log: Option<Extent>,
+        found: Vec<Frame>,
+        covered: Seq,
+    ) -> (Next, usize) {
+        let mut state = self.lock();
+        let known = state.extent();
+        let log = log.unwrap_or_else(|| known.clone());
+        let (deliver, next) = state.order.settle(read, found, covered, &log);
+        let epoch = state.order.last().epoch;
+        if log.epoch >= epoch {
+            state.opened = Opened::Yes(resume::until(&log, epoch));
+        }
+        if epoch > known.epoch {
+            let before = state.tail.bytes();
+            state.tail.cross(known.epoch, &log);
+            self.memory.adjust(before, state.tail.bytes());
+        }
+        let gaps = deliver.iter().filter(|frame| frame.is_gap()).count();
         self.deliver(state, deliver);
-        hole
+        (next, gaps)
     }
 
     pub(super) fn trim(&self, first: Seq) {
         let mut state = self.lock();
         if let Opened::Yes(extent) = &mut state.opened {
-            extent.first = first;
+            extent.first = extent.first.max(first);
         }
         let before = state.tail.bytes();
         state.tail.trim(first);
         self.memory.adjust(before, state.tail.bytes());
     }
 
-    /// In order, under the one lock: into memory, to the reader threads, to the listeners.
+    /// Events and gaps in order, under the one lock: into memory, to the reader threads, to the listeners.
     fn deliver(&self, mut state: MutexGuard<'_, State>, frames: Vec<Frame>) {
         let before = state.tail.bytes();
         for frame in frames {
@@ -221,18 +305,25 @@ impl Drop for Feed {
 }
 
 impl Source for Feed {
+    type Ear = Listener;
+
     fn log(&self) -> LogId {
         self.room.id.into()
     }
 
-    fn join(&self, thread: usize, after: Seq, upto: Option<Seq>) -> Option<(Vec<Frame>, Seq)> {
+    fn join(&self, thread: usize, after: Place, upto: Option<Place>) -> Option<Joined> {
         let mut state = self.lock();
-        let newest = state.order.last();
-        let mut frames = state.tail.after(after, usize::MAX).filter(|_| after <= newest)?;
+        let newest = Place { event: state.order.last().seq, aside: state.asides.count() };
         let end = upto.unwrap_or(newest);
-        frames.retain(|frame| frame.cursor.seq <= end);
+        let mut frames = match state.tail.after(after.event, usize::MAX) {
+            _ if after.event > newest.event => return None,
+            Some(frames) => frames,
+            None if end.event <= after.event => Vec::new(),
+            None => return None,
+        };
+        frames.retain(|frame| frame.cursor.seq <= end.event);
         state.threads |= 1 << thread;
-        Some((frames, end))
+        Some(Joined { frames, asides: state.asides.between(after.aside, end.aside), end })
     }
 
     fn leave(&self, thread: usize) {
@@ -250,89 +341,4 @@ fn threads(mut bits: u64) -> impl Iterator<Item = usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        event::{Epoch, Slug},
-        hub::tests::frame,
-    };
-
-    fn feed(tip: u64, limit: usize) -> (Feed, impl FnMut() -> Vec<Frame>) {
-        let room = Room::from(&"lobby".parse::<Slug>().unwrap());
-        let (postbox, posted) = Postbox::alone();
-        let feed = Feed::new(room, postbox, Arc::new(Memory { held: AtomicUsize::new(0), limit }));
-        let extent = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(tip), first: Seq(1), past: vec![] };
-        let newest = (1..=tip).map(frame).collect();
-        assert_eq!(feed.open(extent, newest, usize::MAX), None);
-        (feed, posted)
-    }
-
-    #[test]
-    fn each_bit_is_a_thread() {
-        assert_eq!(threads(0).count(), 0);
-        assert_eq!(threads(0b1011 | 1 << 63).collect::<Vec<_>>(), [0, 1, 3, 63]);
-    }
-
-    proptest! {
-        /// A reader replays in steps of any size while others speak, takes a seat at any moment, and gets each
-        /// event once: by its replay, with the seat, or posted.
-        #[test]
-        fn between_replay_and_live_nothing_is_lost_and_nothing_comes_twice(
-            tip in 0u64..20,
-            cursor in 0u64..20,
-            steps in proptest::collection::vec((0u64..4, 0usize..2000), 0..12),
-            later in 0u64..5,
-            again in 0u64..3,
-        ) {
-            let cursor = cursor.min(tip);
-            let (feed, mut posted) = feed(tip, usize::MAX);
-            let mut said = tip;
-            let mut say = |n: u64| {
-                for _ in 0..n {
-                    said += 1;
-                    assert_eq!(feed.announce(frame(said)), None);
-                }
-                // What was announced may be announced again.
-                for seq in said.saturating_sub(again) + 1..=said {
-                    assert_eq!(feed.announce(frame(seq)), None);
-                }
-                said
-            };
-            let mut got = Vec::new();
-            let mut at = Seq(cursor);
-            for (n, limit) in steps {
-                for frame in feed.after(at, limit).unwrap() {
-                    at = frame.cursor.seq;
-                    got.push(at.0);
-                }
-                say(n);
-            }
-            let (with_seat, end) = feed.join(0, at, None).unwrap();
-            got.extend(with_seat.iter().map(|frame| frame.cursor.seq.0));
-            let said = say(later);
-            got.extend(posted().iter().map(|frame| frame.cursor.seq.0));
-            prop_assert!(end.0 <= said);
-            prop_assert_eq!(got, (cursor + 1..=said).collect::<Vec<_>>());
-            feed.leave(0);
-            feed.announce(frame(said + 1));
-            prop_assert!(posted().is_empty());
-        }
-
-        /// However short memory is, a feed gives what it has without a hole, or says that it has not.
-        #[test]
-        fn a_feed_that_is_short_of_memory_leaves_nothing_out(said in 1u64..200, limit in 0usize..20_000, after in 0u64..200) {
-            let (feed, _) = feed(0, limit);
-            for seq in 1..=said {
-                feed.announce(frame(seq));
-            }
-            if let Some(frames) = feed.after(Seq(after), usize::MAX) {
-                let seqs: Vec<_> = frames.iter().map(|frame| frame.cursor.seq.0).collect();
-                prop_assert_eq!(seqs, (after + 1..=said).collect::<Vec<_>>());
-            }
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Feed;
-use crate::event::{Frame, Seq};
+use crate::event::{Extent, Frame, Seq};
 
 /// Blocks kept for listeners that are a little late; over it the oldest are let go, being ephemeral.
 const ASIDES: usize = 32;
@@ -18,6 +18,8 @@ pub struct Heard {
     pub frames: Option<Vec<Frame>>,
     /// Blocks that are not in the log.
     pub asides: Vec<Bytes>,
+    /// The log at this moment: everything up to its tip was delivered.
+    pub extent: Extent,
 }
 
 /// An ear on one log. Leaving is `Drop`.
@@ -37,6 +39,11 @@ impl Listener {
     pub fn hear(&mut self, after: Seq, limit: usize) -> Heard {
         self.changed.mark_unchanged();
         self.feed.hear(after, limit, &mut self.asides)
+    }
+
+    /// How many blocks there had been, that are not in the log, when it last heard.
+    pub fn place(&self) -> u64 {
+        self.asides
     }
 
     /// Waits until there may be something new.
@@ -75,8 +82,9 @@ impl Asides {
         }
     }
 
-    /// True when there is somebody to tell.
+    /// True when there is a listener to tell.
     pub(super) fn push(&mut self, block: &Bytes) -> bool {
+        self.count += 1;
         if self.listeners == 0 {
             return false;
         }
@@ -84,14 +92,24 @@ impl Asides {
             self.newest.pop_front();
         }
         self.newest.push_back(block.clone());
-        self.count += 1;
         true
+    }
+
+    /// How many there have been.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     /// Those after `place`, which moves on.
     pub(super) fn after(&self, place: &mut u64) -> Vec<Bytes> {
-        let new = usize::try_from(self.count - *place).unwrap_or(usize::MAX).min(self.newest.len());
-        *place = self.count;
-        self.newest.range(self.newest.len() - new..).cloned().collect()
+        let from = std::mem::replace(place, self.count);
+        self.between(from, self.count)
+    }
+
+    /// Those after the first `from`, up to and with `upto`, as far as they are kept.
+    pub(super) fn between(&self, from: u64, upto: u64) -> Vec<Bytes> {
+        let oldest = self.count - self.newest.len() as u64;
+        let kept = self.newest.iter().zip(oldest + 1..);
+        kept.filter(|(_, n)| (from + 1..=upto).contains(n)).map(|(block, _)| block.clone()).collect()
     }
 }

@@ -1,8 +1,6 @@
 //! Where a stream starts: what the client asks for, against what the log has.
 
-use serde::Serialize;
-
-use crate::event::{Cursor, Epoch, Extent, Seq};
+use crate::event::{Cursor, Epoch, Extent, Gap, GapReason, Seq};
 
 /// How many events a stream begins with when nobody says otherwise, and after a cursor that says nothing.
 pub const DEFAULT_HISTORY: usize = 50;
@@ -20,29 +18,6 @@ pub enum Start {
     After(Cursor),
     /// A cursor was given, but it is none.
     Malformed,
-}
-
-/// `event: gap`: what lies between `from` and `to` can no longer be given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gap {
-    /// Where the reader was; `null` when what it gave is no cursor.
-    pub from: Option<Cursor>,
-    /// From where on it goes on.
-    pub to: Cursor,
-    /// Why.
-    pub reason: GapReason,
-}
-
-/// Why there is a [`Gap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GapReason {
-    /// Messages are kept for a limited time.
-    Retention,
-    /// The cursor is unknown, malformed or of the future.
-    Unknown,
-    /// The store lost a part; a new epoch has begun.
-    Epoch,
 }
 
 /// What is to be done for a [`Start`].
@@ -91,7 +66,8 @@ fn after(cursor: Cursor, log: &Extent) -> Plan {
     Plan::After(cursor)
 }
 
-fn end_of(epoch: Epoch, log: &Extent) -> Option<Seq> {
+/// The last seq given in an epoch, if the log had that epoch.
+pub(super) fn end_of(epoch: Epoch, log: &Extent) -> Option<Seq> {
     if epoch == log.epoch {
         return Some(log.tip);
     }
@@ -120,15 +96,33 @@ pub fn crossings(at: Cursor, next: Epoch, log: &Extent) -> Vec<Gap> {
 }
 
 /// The gaps to announce between a reader's place and the next event that the log gives: new epochs, and what
-/// retention took while the reader was on its way.
+/// is not there any more.
 pub fn gaps_before(at: Cursor, next: Cursor, log: &Extent) -> Vec<Gap> {
-    let mut gaps = crossings(at, next.epoch, log);
+    gaps_to(at, Cursor { seq: next.seq.before(), ..next }, log)
+}
+
+/// The gaps to announce so that a reader stands at `place`, which has nothing before it that can be given.
+pub fn gaps_to(at: Cursor, place: Cursor, log: &Extent) -> Vec<Gap> {
+    let mut gaps = crossings(at, place.epoch, log);
     let from = gaps.last().map_or(at, |gap| gap.to);
-    if next.seq > from.seq.next() {
-        let to = Cursor { seq: next.seq.before(), ..next };
-        gaps.push(Gap { from: Some(from), to, reason: GapReason::Retention });
+    if place.seq > from.seq {
+        // Retention takes from the beginning on; what is missing above it the store has lost.
+        let reason = if place.seq < log.first { GapReason::Retention } else { GapReason::Epoch };
+        gaps.push(Gap { from: Some(from), to: place, reason });
     }
     gaps
+}
+
+/// The log as it was at the end of an epoch, which is the present one or a past one.
+pub(super) fn until(log: &Extent, epoch: Epoch) -> Extent {
+    match log.past.iter().position(|(past, _)| *past == epoch) {
+        Some(i) if epoch != log.epoch => {
+            let seqs = &log.past[i].1;
+            let (base, tip) = (Seq(seqs.start() - 1), Seq(*seqs.end()));
+            Extent { epoch, base, tip, first: log.first.min(tip.next()), past: log.past[..i].to_vec() }
+        }
+        _ => log.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -200,14 +194,32 @@ mod tests {
 
     #[test]
     fn what_retention_takes_on_the_way_is_announced_too() {
-        let log = first_epoch(1, 50);
+        let log = first_epoch(30, 50);
         let at = Cursor::new(1, 10);
         assert_eq!(gaps_before(at, Cursor::new(1, 11), &log), vec![]);
         let gap = Gap { from: Some(at), to: Cursor::new(1, 29), reason: GapReason::Retention };
         assert_eq!(gaps_before(at, Cursor::new(1, 30), &log), vec![gap]);
-        let crossed = gaps_before(at, Cursor::new(2, 1_000_053), &second_epoch());
+        let trimmed = Extent { first: Seq(1_000_053), ..second_epoch() };
+        let crossed = gaps_before(at, Cursor::new(2, 1_000_053), &trimmed);
         let reasons: Vec<_> = crossed.iter().map(|gap| gap.reason).collect();
         assert_eq!(reasons, [GapReason::Epoch, GapReason::Retention]);
+    }
+
+    #[test]
+    fn what_is_missing_above_the_oldest_was_lost() {
+        let log = Extent { first: Seq(5), ..second_epoch() };
+        let reason = |at, next| gaps_before(Cursor::new(1, at), Cursor::new(1, next), &log)[0].reason;
+        assert_eq!(reason(2, 5), GapReason::Retention);
+        assert_eq!(reason(2, 6), GapReason::Epoch);
+        assert_eq!(reason(10, 20), GapReason::Epoch);
+    }
+
+    #[test]
+    fn a_log_can_be_seen_as_it_was_when_an_epoch_ended() {
+        let log = second_epoch();
+        assert_eq!(until(&log, Epoch(2)), log);
+        let then = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(50), first: Seq(1), past: vec![] };
+        assert_eq!(until(&log, Epoch(1)), then);
     }
 
     proptest! {

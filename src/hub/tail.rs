@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{EventKind, Frame, Seq};
+use super::resume::end_of;
+use crate::event::{Epoch, Extent, Frame, Seq};
 
-/// Frames of the newest events, without a hole, bounded in bytes.
+/// Frames of the newest events, with a gap wherever one is missing, bounded in bytes.
 #[derive(Debug)]
 pub(super) struct Tail {
     frames: VecDeque<Frame>,
@@ -21,7 +22,7 @@ impl Tail {
 
     /// The next event. A deletion takes the texts that it is about out of memory.
     pub(super) fn push(&mut self, frame: Frame) {
-        if let (EventKind::Delete, Some(target)) = (frame.kind, frame.target) {
+        if let Some(target) = frame.deletes() {
             self.scrub(target);
         }
         self.bytes += frame.bytes().len();
@@ -49,7 +50,17 @@ impl Tail {
         }
     }
 
-    /// The events above `after`, up to about `limit` bytes of them (at least one, if there is one); `None`
+    /// A new epoch begins after `old`: what was given in that one and the log does not know of any more is let go.
+    pub(super) fn cross(&mut self, old: Epoch, log: &Extent) {
+        let Some(end) = end_of(old, log) else { return };
+        while self.frames.back().is_some_and(|frame| frame.cursor.epoch == old && frame.cursor.seq > end) {
+            let lost = self.frames.pop_back().expect("there is a back");
+            self.bytes -= lost.bytes().len();
+        }
+        self.start = self.start.min(end);
+    }
+
+    /// The frames above `after`, up to about `limit` bytes of them (at least one, if there is one); `None`
     /// when some of them are no longer here.
     pub(super) fn after(&self, after: Seq, limit: usize) -> Option<Vec<Frame>> {
         if after < self.start {
@@ -65,13 +76,16 @@ impl Tail {
         Some(frames.cloned().collect())
     }
 
-    /// The newest `count` events, if all of them are here; `everything` says that the log has no others.
+    /// The newest `count` events, if all of them are here; below `first_kept` the log has no others. Without gaps.
     pub(super) fn last(&self, count: usize, first_kept: Seq) -> Option<Vec<Frame>> {
         let has_all = self.start < first_kept;
-        if self.frames.len() < count && !has_all {
+        let events = self.frames.iter().rev().filter(|frame| !frame.is_gap());
+        let mut newest: Vec<_> = events.take(count).cloned().collect();
+        if newest.len() < count && !has_all {
             return None;
         }
-        Some(self.frames.range(self.frames.len().saturating_sub(count)..).cloned().collect())
+        newest.reverse();
+        Some(newest)
     }
 
     /// Memory held by frames, in bytes.

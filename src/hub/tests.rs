@@ -27,6 +27,11 @@ pub(crate) fn frame(seq: u64) -> Frame {
     Frame::new(&event(seq))
 }
 
+/// Of any epoch.
+pub(crate) fn frame_of(epoch: u32, seq: u64) -> Frame {
+    Frame::new(&Event { epoch: Epoch(epoch), ..event(seq) })
+}
+
 pub(crate) fn deletion(seq: u64, target: u64) -> Frame {
     Frame::new(&Event { kind: EventKind::Delete, target: Some(Seq(target)), text: None, ..event(seq) })
 }

@@ -7,8 +7,8 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Close, Occupant, Sent, Source, Wire};
-use crate::event::{Epoch, Event, EventKind, Frame, LogId, Seq, User, UserId, UserKind};
+use super::{Close, Joined, Occupant, Place, Sent, Source, Wire};
+use crate::event::{Epoch, Event, EventKind, Frame, LogId, Seq, User, UserId, UserKind, named};
 
 pub(super) fn frame(seq: u64, kind: EventKind, target: Option<u64>, text: Option<&str>) -> Frame {
     Frame::new(&Event {
@@ -46,6 +46,7 @@ pub(super) struct TailState {
     pub(super) forgotten: usize,
     pub(super) joined: bool,
     pub(super) posts: VecDeque<Post>,
+    pub(super) asides: Vec<u32>,
     /// Who was deleted by which event.
     pub(super) deleted: Vec<(u64, u64)>,
 }
@@ -53,24 +54,30 @@ pub(super) struct TailState {
 #[derive(Clone)]
 pub(super) enum Post {
     Event(Frame),
-    Aside(u32),
+    /// Which, and the how many-th it is here.
+    Aside(u32, u64),
 }
 
 impl Source for Tail {
+    type Ear = ();
+
     fn log(&self) -> LogId {
         self.log
     }
 
-    fn join(&self, thread: usize, after: Seq, upto: Option<Seq>) -> Option<(Vec<Frame>, Seq)> {
+    fn join(&self, thread: usize, after: Place, upto: Option<Place>) -> Option<Joined> {
         assert_eq!(thread, 7);
         let mut state = self.state.lock().unwrap();
-        let tip = state.frames.len();
-        let (from, to) = (after.0 as usize, upto.map_or(tip, |upto| upto.0 as usize));
-        if from < state.forgotten || from > tip {
+        let tip = state.frames.len() as u64;
+        let end = upto.unwrap_or(Place { event: Seq(tip), aside: state.asides.len() as u64 });
+        let (from, to) = (after.event.0 as usize, end.event.0.max(after.event.0) as usize);
+        if from < to && from < state.forgotten || after.event.0 > tip {
             return None;
         }
         state.joined = true;
-        Some((state.frames[from..to].to_vec(), Seq(to as u64)))
+        let (told, upto) = (after.aside as usize, end.aside.max(after.aside) as usize);
+        let asides = state.asides[told..upto].iter().map(|n| named("aside", None, None, n)).collect();
+        Some(Joined { frames: state.frames[from..to].to_vec(), asides, end })
     }
 
     fn leave(&self, _: usize) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Farewell, NewReader, Occupant, Rules, Source, Stats, Why,
+    Farewell, Joined, NewReader, Occupant, Place, Rules, Source, Stats, Why,
     members::Members,
     private::Private,
     ring::Ring,
@@ -16,7 +16,9 @@ use super::{
     sweep::SLICE,
     wire::{Close, Wire},
 };
-use crate::event::{EventKind, Frame, LogId, Seq};
+use bytes::Bytes;
+
+use crate::event::{Frame, LogId, Seq};
 
 /// A seat: the whole of what a reader costs.
 pub(super) struct Seat<K, O> {
@@ -56,6 +58,8 @@ const _: () = assert!(size_of::<Seat<std::os::fd::OwnedFd, [u64; 5]>>() <= 96);
 pub(super) struct Room<S> {
     pub(super) source: Arc<S>,
     pub(super) ring: Ring,
+    /// How many asides of the log there had been when the last was put in.
+    pub(super) aside: u64,
     pub(super) members: Members,
     /// The ring's head when the sweep under way began, if one is.
     pub(super) sweep: Option<u64>,
@@ -151,17 +155,22 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
-    /// The hub posted a block that is not in the log. It goes out with the next sweep.
-    pub fn aside(&mut self, log: LogId, block: &[u8]) {
-        if let Some(&key) = self.by_log.get(&log) {
+    /// The hub posted a block that is not in the log, the `count`th of that log. It goes out with the next sweep.
+    pub fn aside(&mut self, log: LogId, count: u64, block: &[u8]) {
+        let Some(&key) = self.by_log.get(&log) else { return };
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        // Who joined has brought it already, if it is not above.
+        if count > room.aside {
+            room.aside = count;
             self.put(key, |ring| ring.push_aside(block));
         }
     }
 
     /// Seats a reader and gives it what there is.
     pub fn seat(&mut self, new: NewReader<S, O, W::Socket>) {
-        let NewReader { socket, source, after, live, occupant } = new;
+        let NewReader { socket, source, after, ear, live, occupant } = new;
         let joined = self.join(&source, after);
+        drop(ear);
         let seat = Seat {
             socket,
             room: NOWHERE,
@@ -175,13 +184,14 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         let key = self.seats.insert(seat);
         self.tally.readers += 1;
         let seat = self.seats.get_mut(key).expect("it sat down just now");
-        if let Some((room_key, backlog)) = joined {
+        if let Some((room_key, backlog, mut blocks)) = joined {
             let room = self.rooms.get_mut(room_key).expect("it was joined just now");
             seat.room = room_key;
             seat.place = room.members.add(key);
             seat.cursor = room.ring.head();
-            if !backlog.is_empty() || live.is_some() {
-                seat.private = Some(Box::new(Private::backlog(backlog, live)));
+            blocks.extend(live);
+            if !backlog.is_empty() || !blocks.is_empty() {
+                seat.private = Some(Box::new(Private::backlog(backlog, blocks)));
             }
         }
         if !self.wire.watch(&seat.socket, key) {
@@ -195,14 +205,16 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
-    /// The room of a log, brought to `after` at least, and what its ring lacks of what comes after that.
-    fn join(&mut self, source: &Arc<S>, after: Seq) -> Option<(u32, Vec<Frame>)> {
+    /// The room of a log, brought to `after` at least, and what its ring lacks of what comes after that: events and
+    /// asides.
+    fn join(&mut self, source: &Arc<S>, after: Place) -> Option<(u32, Vec<Frame>, Vec<Bytes>)> {
         let log = source.log();
         let Some(&key) = self.by_log.get(&log) else {
-            let (backlog, newest) = source.join(self.thread, after, None)?;
+            let Joined { frames, asides, end } = source.join(self.thread, after, None)?;
             let room = Room {
                 source: Arc::clone(source),
-                ring: Ring::new(newest),
+                ring: Ring::new(end.event),
+                aside: end.aside,
                 members: Members::default(),
                 sweep: None,
                 queued: false,
@@ -214,22 +226,33 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
             let key = self.rooms.insert(room);
             self.by_log.insert(log, key);
             self.tally.rings += 1;
-            return Some((key, backlog));
+            return Some((key, frames, asides));
         };
-        let newest = self.rooms.get(key)?.ring.newest();
-        if after > newest {
-            // The front desk has read what is still in our mailbox. Posts that the ring has by then are dropped.
-            let (frames, _) = source.join(self.thread, newest, None)?;
+        let place = self.place(key)?;
+        if after.event > place.event || after.aside > place.aside {
+            // The front desk has what is still in our mailbox. Posts that the ring has by then are dropped.
+            let upto = Place { event: after.event.max(place.event), aside: after.aside.max(place.aside) };
+            let Joined { frames, asides, end } = source.join(self.thread, place, Some(upto))?;
             for frame in frames {
                 self.append(key, frame);
             }
+            for block in asides {
+                self.put(key, |ring| ring.push_aside(&block));
+            }
+            self.rooms.get_mut(key)?.aside = end.aside;
         }
-        let newest = self.rooms.get(key)?.ring.newest();
-        if after == newest {
-            return Some((key, Vec::new()));
+        let place = self.place(key)?;
+        if after == place {
+            return Some((key, Vec::new(), Vec::new()));
         }
-        let (backlog, _) = source.join(self.thread, after, Some(newest))?;
-        Some((key, backlog))
+        let Joined { frames, asides, .. } = source.join(self.thread, after, Some(place))?;
+        Some((key, frames, asides))
+    }
+
+    /// Up to where a room's ring has everything.
+    fn place(&self, key: u32) -> Option<Place> {
+        let room = self.rooms.get(key)?;
+        Some(Place { event: room.ring.newest(), aside: room.aside })
     }
 
     fn append(&mut self, key: u32, frame: Frame) {
@@ -237,7 +260,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         if frame.cursor.seq <= room.ring.newest() {
             return;
         }
-        if let (EventKind::Delete, Some(message)) = (frame.kind, frame.target) {
+        if let Some(message) = frame.deletes() {
             self.scrub(key, message);
         }
         self.put(key, |ring| ring.push(frame));

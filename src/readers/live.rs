@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{NewReader, Occupant, Postbox, ReadingRoom, Rules, Source, Why, fakes::frame};
+use super::{Joined, NewReader, Occupant, Place, Postbox, ReadingRoom, Rules, Source, Why, fakes::frame};
 use crate::event::{EventKind, Frame, LogId, Seq, named};
 
 /// A hub of one log that keeps everything.
@@ -23,6 +23,10 @@ struct Tail {
 }
 
 const LOG: LogId = LogId(Uuid::nil());
+
+fn at(seq: u64) -> Place {
+    Place { event: Seq(seq), aside: 0 }
+}
 
 impl Tail {
     fn say(&self, text: &str) {
@@ -36,18 +40,20 @@ impl Tail {
 }
 
 impl Source for Tail {
+    type Ear = ();
+
     fn log(&self) -> LogId {
         LOG
     }
 
-    fn join(&self, thread: usize, after: Seq, upto: Option<Seq>) -> Option<(Vec<Frame>, Seq)> {
+    fn join(&self, thread: usize, after: Place, upto: Option<Place>) -> Option<Joined> {
         let mut state = self.frames.lock().unwrap();
-        let to = upto.map_or(state.0.len(), |upto| upto.0 as usize);
-        let frames = state.0.get(after.0 as usize..to)?.to_vec();
+        let to = upto.map_or(state.0.len(), |upto| upto.event.0 as usize);
+        let frames = state.0.get(after.event.0 as usize..to)?.to_vec();
         if !state.1.contains(&thread) {
             state.1.push(thread);
         }
-        Some((frames, Seq(to as u64)))
+        Some(Joined { frames, asides: Vec::new(), end: at(to as u64) })
     }
 
     fn leave(&self, thread: usize) {
@@ -104,9 +110,9 @@ impl House {
 
     fn seat(&self, name: u32, expires: u32, socket: impl Into<OwnedFd>) {
         let occupant = Guest { name, expires, drops: Arc::clone(&self.drops) };
-        let after = Seq(0);
         let source = Arc::clone(&self.tail);
-        self.room.seat(NewReader { socket: socket.into(), source, after, live: None, occupant });
+        let socket = socket.into();
+        self.room.seat(NewReader { socket, source, after: at(0), ear: (), live: None, occupant });
     }
 
     fn drops(&self) -> usize {
@@ -340,7 +346,7 @@ fn an_occupant_is_dropped_once_however_it_leaves() {
     let beyond = pair();
     let occupant = Guest { name: 0, expires: u32::MAX, drops: Arc::clone(&house.drops) };
     let (source, socket) = (Arc::clone(&house.tail), beyond.1.into());
-    house.room.seat(NewReader { socket, source, after: Seq(99), live: None, occupant });
+    house.room.seat(NewReader { socket, source, after: at(99), ear: (), live: None, occupant });
     until(|| house.drops() == 5);
     let stays = seat(0);
     house.room.close();

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{NewReader, Occupant};
+use super::{NewReader, Occupant, Source};
 use crate::event::{Frame, LogId};
 
 /// A burst may make the queue this long (entries) and leave it so; beyond, its memory is given back.
@@ -19,11 +19,11 @@ const KEPT: usize = 1024;
 /// What the hub tells a reader thread.
 pub(crate) enum Post {
     Event(LogId, Frame),
-    Aside(LogId, Bytes),
+    Aside(LogId, u64, Bytes),
 }
 
 /// What the layers above want of a reader thread.
-pub(crate) enum Order<S, O: Occupant> {
+pub(crate) enum Order<S: Source, O: Occupant> {
     Seat(NewReader<S, O>),
     End(O::Select, Bytes),
     Drain(Duration),
@@ -118,26 +118,22 @@ impl Postbox {
         self.0[thread].push(Post::Event(log, frame));
     }
 
-    /// A block that is not in the log, in its place among the events: presence, typing, `gap`.
-    pub fn aside(&self, thread: usize, log: LogId, block: Bytes) {
-        self.0[thread].push(Post::Aside(log, block));
+    /// A block that is not in the log, in its place among the events: presence, typing. It is the `count`th.
+    pub fn aside(&self, thread: usize, log: LogId, count: u64, block: Bytes) {
+        self.0[thread].push(Post::Aside(log, count, block));
     }
 }
 
 #[cfg(test)]
 impl Postbox {
-    /// The box of one thread that does not run, and a look at the events that were posted to it since the last.
-    pub(crate) fn alone() -> (Self, impl FnMut() -> Vec<Frame>) {
+    /// The box of one thread that does not run, and a look at what was posted to it since the last.
+    pub(crate) fn alone() -> (Self, impl FnMut() -> Vec<Post>) {
         let mailbox = Arc::new(Mailbox::new(Arc::new(Bell::new().expect("a descriptor can be had"))));
         let taking = Arc::clone(&mailbox);
         let look = move || {
             let mut posts = Vec::new();
             taking.take(&mut posts);
-            let events = posts.into_iter().filter_map(|post| match post {
-                Post::Event(_, frame) => Some(frame),
-                Post::Aside(..) => None,
-            });
-            events.collect()
+            posts
         };
         (Postbox::new(vec![mailbox]), look)
     }

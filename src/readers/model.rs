@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Hall, NewReader, Rules, Stats, Why,
+    Hall, NewReader, Place, Rules, Stats, Why,
     fakes::{Guest, Pipe, Pipes, Post, Tail, Want, chunks, read, secret},
     hall::State,
 };
@@ -31,6 +31,8 @@ struct World {
     tails: Vec<Arc<Tail>>,
     /// What the rings have, where there are any.
     heads: [Option<u64>; ROOMS],
+    /// How many asides they have had.
+    told: [u64; ROOMS],
     readers: Vec<Reader>,
     left: Arc<Mutex<Vec<usize>>>,
     stats: Arc<Stats>,
@@ -46,7 +48,7 @@ enum Op {
     Aside(usize),
     Deliver(usize, usize),
     Forget(usize, usize),
-    Join(usize, u64, usize),
+    Join(usize, u64, u64, usize),
     Room(usize, usize),
     Gone(usize),
     End(usize),
@@ -66,7 +68,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => room.clone().prop_map(Op::Aside),
         8 => (room.clone(), 1..6usize).prop_map(|(room, n)| Op::Deliver(room, n)),
         1 => (room.clone(), 0..6usize).prop_map(|(room, n)| Op::Forget(room, n)),
-        5 => (room, 0..6u64, 0..900usize).prop_map(|(room, back, window)| Op::Join(room, back, window)),
+        5 => (room, 0..6u64, 0..4u64, 0..900usize)
+            .prop_map(|(room, back, aside, window)| Op::Join(room, back, aside, window)),
         8 => (reader.clone(), 1..700usize).prop_map(|(reader, n)| Op::Room(reader, n)),
         1 => reader.clone().prop_map(Op::Gone),
         1 => (0..5usize).prop_map(Op::End),
@@ -96,6 +99,7 @@ impl World {
             hall,
             tails: (0..ROOMS as u128).map(|n| Arc::new(tail(n))).collect(),
             heads: [None; ROOMS],
+            told: [0; ROOMS],
             readers: Vec::new(),
             left: Arc::default(),
             stats,
@@ -138,16 +142,21 @@ impl World {
                 }
                 self.hall.event(log, frame);
             }
-            Post::Aside(n) => {
-                self.give(room, Want::Aside(n));
-                self.hall.aside(log, &named("aside", None, None, &n));
+            Post::Aside(n, count) => {
+                if self.heads[room].is_some() && count > self.told[room] {
+                    self.told[room] = count;
+                    self.give(room, Want::Aside(n));
+                }
+                self.hall.aside(log, count, &named("aside", None, None, &n));
             }
         }
     }
 
-    fn join(&mut self, room: usize, back: u64, window: usize) {
+    fn join(&mut self, room: usize, back: u64, aside: u64, window: usize) {
         let number = self.readers.len();
         let after = self.tip(room).saturating_sub(back);
+        let asides = self.tails[room].state.lock().unwrap().asides.clone();
+        let heard = (asides.len() as u64).saturating_sub(aside);
         let forgotten = self.tails[room].state.lock().unwrap().forgotten as u64;
         let mut want = Vec::new();
         let mut silent = Vec::new();
@@ -156,16 +165,25 @@ impl World {
             Some(head) if after == head => true,
             _ => forgotten <= after,
         };
+        if let Some(head) = self.heads[room].filter(|head| after <= *head || forgotten <= *head) {
+            // Whatever becomes of the reader, the ring is brought to where it is.
+            for seq in head + 1..=after {
+                self.given(room, seq);
+            }
+            for n in self.told[room] + 1..=heard {
+                self.give(room, Want::Aside(asides[n as usize - 1]));
+            }
+            self.heads[room] = Some(head.max(after));
+            self.told[room] = self.told[room].max(heard);
+        }
         if known {
             let tip = self.tip(room);
-            let mut head = *self.heads[room].get_or_insert(tip);
-            if after > head {
-                for seq in head + 1..=tip {
-                    self.given(room, seq);
-                }
-                (head, self.heads[room]) = (tip, Some(tip));
+            if self.heads[room].is_none() {
+                (self.heads[room], self.told[room]) = (Some(tip), asides.len() as u64);
             }
+            let (head, told) = (self.heads[room].unwrap(), self.told[room]);
             want.extend((after + 1..=head).map(Want::Event));
+            want.extend((heard + 1..=told).map(|n| Want::Aside(asides[n as usize - 1])));
             want.push(Want::Live);
             let deleted = &self.tails[room].state.lock().unwrap().deleted;
             silent.extend(deleted.iter().filter(|(by, _)| *by <= head).map(|(_, target)| (0, *target)));
@@ -175,7 +193,8 @@ impl World {
         self.hall.seat(NewReader {
             socket: number,
             source: Arc::clone(&self.tails[room]),
-            after: Seq(after),
+            after: Place { event: Seq(after), aside: heard },
+            ear: (),
             live: Some(named("live", None, None, &0)),
             occupant: Guest { number, left: Arc::clone(&self.left) },
         });
@@ -216,8 +235,10 @@ impl World {
             Op::Aside(room) => {
                 self.asides += 1;
                 let mut state = self.tails[room].state.lock().unwrap();
+                state.asides.push(self.asides);
+                let count = state.asides.len() as u64;
                 if state.joined {
-                    state.posts.push_back(Post::Aside(self.asides));
+                    state.posts.push_back(Post::Aside(self.asides, count));
                 }
             }
             Op::Deliver(room, n) => (0..n).for_each(|_| self.deliver(room)),
@@ -225,9 +246,9 @@ impl World {
                 let mut state = self.tails[room].state.lock().unwrap();
                 state.forgotten = (state.forgotten + n).min(state.frames.len());
             }
-            Op::Join(room, back, window) => {
+            Op::Join(room, back, aside, window) => {
                 if self.readers.len() < 24 {
-                    self.join(room, back, window);
+                    self.join(room, back, aside, window);
                 }
             }
             Op::Room(reader, n) => self.edge(reader, n),

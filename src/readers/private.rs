@@ -34,10 +34,10 @@ impl Item {
 }
 
 impl Private {
-    /// Events that the ring no longer has, and a block that tells their end.
-    pub(crate) fn backlog(frames: Vec<Frame>, live: Option<Bytes>) -> Self {
+    /// Events that the ring no longer has, and blocks after them.
+    pub(crate) fn backlog(frames: Vec<Frame>, blocks: Vec<Bytes>) -> Self {
         let events = frames.into_iter().map(Item::Event);
-        Private { begun: Bytes::new(), next: events.chain(live.map(Item::Block)).collect() }
+        Private { begun: Bytes::new(), next: events.chain(blocks.into_iter().map(Item::Block)).collect() }
     }
 
     /// The rest of a chunk, or one that is ready to be sent.

@@ -140,7 +140,7 @@ impl<S: Source, O: Occupant> ReaderThread<S, O> {
             for post in posts.drain(..) {
                 match post {
                     Post::Event(log, frame) => self.hall.event(log, frame),
-                    Post::Aside(log, block) => self.hall.aside(log, &block),
+                    Post::Aside(log, count, block) => self.hall.aside(log, count, &block),
                 }
             }
             for order in orders.drain(..) {

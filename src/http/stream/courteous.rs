@@ -41,6 +41,9 @@ pub(super) async fn go_on(
         let Some(frames) = heard.frames else { break "too_slow" };
         let is_news = !frames.is_empty() || !heard.asides.is_empty();
         for frame in frames {
+            if frame.is_gap() {
+                writer.app.metrics.gaps.inc();
+            }
             writer.push(&writer.format.event(&frame));
             at = frame.cursor;
         }

@@ -32,10 +32,11 @@ impl Format {
         }
     }
 
-    /// An event of the log.
+    /// An event of the log, or a gap in it.
     pub(super) fn event(self, frame: &Frame) -> Bytes {
         match self {
             Format::Sse => frame.bytes().clone(),
+            Format::Ndjson if frame.is_gap() => self.aside(frame.bytes()),
             Format::Ndjson => line("message", Some(&frame.cursor.to_string()), None, &frame.json()),
         }
     }
@@ -98,7 +99,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::hub::tests::frame;
+    use crate::{
+        event::{Gap, GapReason},
+        hub::tests::frame,
+    };
 
     fn parsed(line: &Bytes) -> Value {
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
@@ -112,6 +116,18 @@ mod tests {
             (&line["event"], &line["cursor"], &line["seq"]),
             (&json!("message"), &json!("1-7"), &json!(7))
         );
+    }
+
+    #[test]
+    fn a_gap_in_the_log_is_a_named_event() {
+        let (from, to) = (Some(Cursor::new(1, 7)), Cursor::new(2, 100));
+        let gap = Gap { from, to, reason: GapReason::Epoch };
+        let frame = Frame::gap(&gap);
+        assert_eq!(Format::Sse.event(&frame), Format::Sse.named("gap", Some(to), None, &gap));
+        let line = parsed(&Format::Ndjson.event(&frame));
+        let expected =
+            json!({"event": "gap", "cursor": "2-100", "from": "1-7", "to": "2-100", "reason": "epoch"});
+        assert_eq!(line, expected);
     }
 
     #[test]
