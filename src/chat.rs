@@ -11,12 +11,13 @@ use tokio::sync::broadcast;
 use crate::{
     clock,
     config::Limits as Bounds,
-    event::{self, Draft, Lang, Name, RoomId, User, UserId, bye},
+    event::{self, Cursor, Draft, Lang, Name, RoomId, User, UserId, bye},
     hub::{Feed, Figures, Hub},
-    log::{Append, Log, LogError, Placed, Who},
+    log::{Ack, Append, Log, LogError, Placed, Who},
     readers::ReadingRoom,
 };
 
+mod crowd;
 mod doors;
 mod lang;
 pub mod limits;
@@ -28,9 +29,11 @@ pub use doors::{Denied, Doors};
 pub use limits::Client;
 pub use room::{Room, Select, Visit};
 
+use crowd::Crowd;
+
 /// Sign-outs that a stream may lag behind before it ends itself to be on the safe side.
 const ENDINGS: usize = 256;
-/// After which a browser that was signed out comes back, as a new guest, in ms.
+/// After which a browser whose stream was ended comes back, in ms.
 const COME_BACK_MS: u32 = 1000;
 /// How often memory of rooms that nobody holds is given back.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -60,7 +63,8 @@ impl Chat {
         bounds: Option<Bounds>,
         lang: Lang,
     ) -> Arc<Self> {
-        let doors = Arc::new(Doors::new(bounds, lang));
+        let crowd = Crowd::of(&log);
+        let doors = Arc::new(Doors::new(bounds, lang, crowd.clone()));
         let chat = Arc::new(Chat {
             log,
             hub,
@@ -70,6 +74,9 @@ impl Chat {
             endings: broadcast::Sender::new(ENDINGS),
         });
         tokio::spawn(async move { doors.keep_time().await });
+        if let Some(crowd) = crowd {
+            crowd.gather(&chat);
+        }
         tokio::spawn(sweep(Arc::downgrade(&chat)));
         chat
     }
@@ -107,12 +114,20 @@ impl Chat {
         Ok(opened)
     }
 
+    /// Sees to it that this pod is as far in a room's log as a reader was on another; see [`Hub::reach`].
+    ///
+    /// # Errors
+    /// When the log cannot be read, or not in time.
+    pub async fn reach(&self, feed: &Arc<Feed>, place: Cursor) -> Result<(), LogError> {
+        self.hub.reach(feed, place).await
+    }
+
     /// The room, if somebody has it open here.
     pub fn present(&self, room: RoomId) -> Option<Arc<Room>> {
         self.rooms.lock().expect("no panic while locked").get(&room)?.upgrade()
     }
 
-    /// Adds to a room's log, within the limits of the person and the address.
+    /// Adds to a room's log; answers when it is as safe as asked for, or as everything here is.
     ///
     /// # Errors
     /// As the log says.
@@ -122,22 +137,61 @@ impl Chat {
         user: User,
         who: Who,
         draft: Draft,
+        ack: Option<Ack>,
     ) -> Result<Placed, LogError> {
         if let Some(room) = self.present(room.id) {
-            room.rename(user.id, &user.name);
+            room.spoken(user.id, &user.name);
         }
-        self.log.append(Append { room, user, who, draft }).await
+        self.log.append(Append { room, user, who, draft, ack }).await
     }
 
-    /// Somebody has another name: in every room that they are in now.
-    pub fn rename(&self, user: UserId, name: &Name) {
-        let rooms: Vec<_> = {
-            let rooms = self.rooms.lock().expect("no panic while locked");
-            rooms.values().filter_map(Weak::upgrade).collect()
-        };
-        for room in rooms {
+    /// Somebody has another name: in every room that they are in now, on every pod.
+    pub async fn rename(&self, user: UserId, name: &Name) {
+        self.renamed(user, name);
+        if let Log::Redis(log) = &self.log
+            && let Err(e) = log.tell_name(user, name).await
+        {
+            tracing::debug!(error = %e, "other pods learn of a name with its next message");
+        }
+    }
+
+    /// Somebody has another name: in every room that they are in now, on this pod.
+    pub fn renamed(&self, user: UserId, name: &Name) {
+        for room in self.all() {
             room.rename(user, name);
         }
+    }
+
+    /// How many people are in a room, on all pods if they can be asked.
+    pub async fn online(&self, room: RoomId) -> usize {
+        match self.doors.crowd() {
+            Some(crowd) => crowd.people(room, 0).await.map(|(online, _)| online),
+            None => None,
+        }
+        .unwrap_or_else(|| self.present(room).map_or(0, |room| room.online()))
+    }
+
+    /// How many people are in a room, and up to `limit` of them, on all pods if they can be asked.
+    pub async fn people(&self, room: RoomId, limit: usize) -> (usize, Vec<User>) {
+        match self.doors.crowd() {
+            Some(crowd) => crowd.people(room, limit).await,
+            None => None,
+        }
+        .unwrap_or_else(|| match self.present(room) {
+            Some(room) => (room.online(), room.people(limit)),
+            None => (0, Vec::new()),
+        })
+    }
+
+    /// Everybody has gone from here: waits until the other pods can know it, but not for long.
+    pub async fn close(&self) {
+        if let Some(crowd) = self.doors.crowd() {
+            crowd.emptied().await;
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Room>> {
+        self.rooms.lock().expect("no panic while locked").values().filter_map(Weak::upgrade).collect()
     }
 
     /// Keeps that a session is over, until it would have been anyway (seconds since 1970).
@@ -150,7 +204,7 @@ impl Chat {
 
     /// Ends the streams that are meant, wherever they are.
     pub fn end(&self, select: Select) {
-        self.reading.end(&select, &bye("signed_out", COME_BACK_MS));
+        self.reading.end(&select, &bye(select.code(), COME_BACK_MS));
         // Nobody listens when no stream is on the courteous path.
         _ = self.endings.send(select);
     }

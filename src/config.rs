@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use crate::{
     event::{Lang, Text},
     identity::LEAST_SECRET,
+    log::Ack,
 };
 
 /// A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.
@@ -25,8 +26,26 @@ pub struct Config {
     #[arg(long, env = "MARU_DATA", default_value = "./maru-data", value_name = "DIR")]
     pub data: PathBuf,
 
+    /// Redis that orders and buffers the messages of many pods, such as redis://user:password@host:6379, or
+    /// rediss:// for TLS; with --mysql
+    #[arg(long, env = "MARU_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis: Option<String>,
+
+    /// NATS that carries messages between pods in place of Redis, such as nats://host:4222; with --redis and --mysql
+    #[arg(long, env = "MARU_NATS_URL", hide_env_values = true, value_name = "URL")]
+    pub nats: Option<String>,
+
+    /// MySQL that keeps the messages of many pods, such as mysql://user:password@host:3306/maru; with --redis
+    #[arg(long, env = "MARU_MYSQL_URL", hide_env_values = true, value_name = "URL")]
+    pub mysql: Option<String>,
+
+    /// How safe a message is before it is answered for and shown: buffered (in Redis and in the pod's memory) or
+    /// stored (on disk, in SQLite or MySQL); stored alone, and buffered with Redis
+    #[arg(long, env = "MARU_ACK", value_name = "buffered|stored")]
+    pub ack: Option<Ack>,
+
     /// Key that sessions are signed with, at least 16 bytes; two, comma-separated, to rotate: the first signs,
-    /// both are accepted. Without it, one is made and kept in the data directory
+    /// both are accepted. Needed with Redis; alone, one is made and kept in the data directory
     #[arg(long, env = "MARU_SECRET", hide_env_values = true, value_delimiter = ',', value_name = "SECRET")]
     pub secret: Vec<String>,
 
@@ -66,8 +85,8 @@ pub struct Config {
     #[arg(long = "limit", env = "MARU_LIMITS", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = limit)]
     pub limits: Vec<(LimitName, u32)>,
 
-    /// After a backup was put back into the data directory: begin a new epoch in every room, so that no place in
-    /// a log is given twice, and exit
+    /// After a backup was put back into the data directory, or into MySQL: begin a new epoch in every room, so that no
+    /// place in a log is given twice, and exit. No maru may run
     #[arg(long)]
     pub new_epoch: bool,
 }
@@ -87,11 +106,76 @@ impl Config {
     /// # Errors
     /// With a sentence that does not tell a secret.
     pub fn check(&self) -> Result<(), String> {
-        match self.secret.iter().all(|secret| secret.len() >= LEAST_SECRET) {
-            true => Ok(()),
-            false => Err(format!("--secret: a secret has at least {LEAST_SECRET} bytes")),
+        if !self.secret.iter().all(|secret| secret.len() >= LEAST_SECRET) {
+            return Err(format!("--secret: a secret has at least {LEAST_SECRET} bytes"));
         }
+        self.store().map(|_| ())
     }
+
+    /// Where the log is kept.
+    ///
+    /// # Errors
+    /// With a sentence that says what is missing.
+    pub fn store(&self) -> Result<Store<'_>, String> {
+        let given = |url: &Option<String>| url.as_ref().is_some_and(|url| !url.is_empty());
+        match (given(&self.redis), given(&self.mysql)) {
+            (true, true) => {}
+            (true, false) => {
+                return Err(
+                    "--redis needs --mysql (MARU_MYSQL_URL) beside it: Redis buffers, MySQL keeps".into()
+                );
+            }
+            (false, true) => {
+                return Err(
+                    "--mysql needs --redis (MARU_REDIS_URL) beside it: MySQL keeps, Redis orders".into()
+                );
+            }
+            (false, false) if given(&self.nats) => {
+                return Err(
+                    "--nats needs --redis and --mysql (MARU_REDIS_URL, MARU_MYSQL_URL) beside it: NATS only \
+                            carries"
+                        .into(),
+                );
+            }
+            (false, false) if self.ack == Some(Ack::Buffered) => {
+                return Err(
+                    "--ack buffered needs --redis: alone, every message is stored before it is answered for"
+                        .into(),
+                );
+            }
+            (false, false) => return Ok(Store::Alone),
+        }
+        if self.secret.is_empty() {
+            return Err(
+                "--secret (MARU_SECRET) is needed with Redis: the pods have to know each other's sessions"
+                    .into(),
+            );
+        }
+        Ok(Store::Pods {
+            redis: self.redis.as_deref().unwrap_or_default(),
+            mysql: self.mysql.as_deref().unwrap_or_default(),
+            nats: self.nats.as_deref().filter(|nats| !nats.is_empty()),
+            ack: self.ack.unwrap_or(Ack::Buffered),
+        })
+    }
+}
+
+/// Where the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store<'a> {
+    /// In SQLite, by this process alone.
+    Alone,
+    /// In Redis and MySQL, which this pod shares with others.
+    Pods {
+        /// Orders and buffers.
+        redis: &'a str,
+        /// Keeps.
+        mysql: &'a str,
+        /// Carries, in place of Redis.
+        nats: Option<&'a str>,
+        /// What an event has before it is answered for and shown.
+        ack: Ack,
+    },
 }
 
 /// On or off.
@@ -335,6 +419,23 @@ mod tests {
         for args in wrong {
             assert!(parse(args).is_err(), "{args:?} was taken");
         }
+    }
+
+    #[test]
+    fn what_stands_on_nothing_is_refused_with_what_is_missing() {
+        let secret = ["--secret", "0123456789abcdef"];
+        let store = |args: &[&str]| parse(&[args, &secret].concat()).unwrap().check();
+        let (redis, mysql, nats) =
+            (["--redis", "redis://r"], ["--mysql", "mysql://m/d"], ["--nats", "nats://n"]);
+        assert!(store(&redis).is_err_and(|said| said.contains("--mysql")));
+        assert!(store(&mysql).is_err_and(|said| said.contains("--redis")));
+        assert!(store(&nats).is_err_and(|said| said.contains("--redis") && said.contains("--mysql")));
+        assert!(store(&[nats, redis].concat()).is_err_and(|said| said.contains("--mysql")));
+        assert!(store(&["--ack", "buffered"]).is_err_and(|said| said.contains("--redis")));
+        assert_eq!(store(&[redis, mysql].concat()), Ok(()));
+        assert_eq!(store(&[redis, mysql, nats].concat()), Ok(()));
+        let without = parse(&[redis, mysql].concat()).unwrap().check();
+        assert!(without.is_err_and(|said| said.contains("--secret")));
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub enum Fault {
     ResumeOffByOne,
     /// P5: what is said between the end of the replay and the hand-over is not given.
     NoSeam,
+    /// P4: what the backplane lost is not read from the log.
+    NoRepair,
+    /// P7: the log is trimmed before the archive has it.
+    BlindTrimming,
+    /// P2: nobody gives back what a Redis that came back with less has lost.
+    NoFence,
 }
 
 /// Is this the fault that was chosen?
@@ -19,8 +25,15 @@ pub enum Fault {
 pub fn is_on(fault: Fault) -> bool {
     static CHOSEN: std::sync::LazyLock<Option<Fault>> = std::sync::LazyLock::new(|| {
         let name = std::env::var("MARU_FAULT").ok()?;
-        let all = [Fault::AnswerBeforeCommit, Fault::ResumeOffByOne, Fault::NoSeam];
-        let chosen = all.into_iter().find(|fault| format!("{fault:?}") == name);
+        const ALL: [Fault; 6] = [
+            Fault::AnswerBeforeCommit,
+            Fault::ResumeOffByOne,
+            Fault::NoSeam,
+            Fault::NoRepair,
+            Fault::BlindTrimming,
+            Fault::NoFence,
+        ];
+        let chosen = ALL.into_iter().find(|fault| format!("{fault:?}") == name);
         Some(chosen.unwrap_or_else(|| panic!("there is no fault {name}")))
     });
     *CHOSEN == Some(fault)

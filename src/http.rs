@@ -175,7 +175,7 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
         Route::ClientModule => Ok(page::client_module()),
         Route::Healthz => Ok(ops::healthz()),
         Route::Readyz => Ok(ops::readyz(call)),
-        Route::Metrics => Ok(ops::metrics(call)),
+        Route::Metrics => Ok(ops::metrics(call).await),
         Route::OpenApi => Ok(ops::openapi()),
     }
 }

@@ -7,16 +7,18 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
 
 use crate::{
+    backplane::Backplane,
     event::{Cursor, Frame, LogId, Room, RoomId},
-    log::{Log, LogError, Notice},
+    log::{Log, LogError, LogErrorKind, Notice, Passed},
     readers::Postbox,
 };
 
@@ -36,15 +38,22 @@ pub use resume::{DEFAULT_HISTORY, Plan, Start, crossings, gaps_before, gaps_to, 
 /// Events read into memory when a log gets its first reader: what most new readers begin with.
 const PRELOAD: usize = DEFAULT_HISTORY + 14;
 
+/// How long a reader who is further than this pod waits for it.
+const REACH: Duration = Duration::from_secs(5);
+
 /// All feeds of this pod, by log.
 pub struct Feeds {
     by_log: Mutex<HashMap<LogId, Weak<Feed>>>,
     holes: mpsc::UnboundedSender<Weak<Feed>>,
     postbox: Postbox,
     memory: Arc<Memory>,
+    people: OnceLock<PeopleEar>,
     repairs: AtomicU64,
     gaps: AtomicU64,
 }
+
+/// Who is told of people who come and go. Must not block: nothing else is heard meanwhile.
+type PeopleEar = Box<dyn Fn(LogId, Passed) + Send + Sync>;
 
 /// What the hub counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +98,8 @@ impl Feeds {
         let (holes, to_repair) = mpsc::unbounded_channel();
         let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit: memory });
         let (repairs, gaps) = (AtomicU64::new(0), AtomicU64::new(0));
-        let feeds = Feeds { by_log: Mutex::default(), holes, postbox, memory, repairs, gaps };
+        let (by_log, people) = (Mutex::default(), OnceLock::new());
+        let feeds = Feeds { by_log, holes, postbox, memory, people, repairs, gaps };
         (Arc::new(feeds), to_repair)
     }
 
@@ -108,12 +118,16 @@ impl Feeds {
                         feed.trim(first);
                     }
                 }
+                Notice::Passed(log, passed) => {
+                    if let Some(ear) = self.people.get() {
+                        ear(log, passed);
+                    }
+                }
             }
         }
     }
 
-    /// The rooms that somebody here reads, as far as they are open.
-    pub fn rooms(&self) -> Vec<RoomId> {
+    fn rooms(&self) -> Vec<RoomId> {
         self.open().iter().map(|feed| feed.room().id).collect()
     }
 
@@ -152,12 +166,18 @@ impl Feeds {
 pub struct Hub {
     feeds: Arc<Feeds>,
     log: Log,
+    backplane: Backplane,
 }
 
 impl Hub {
     /// Joins the two, and repairs holes from now on (one at a time for each feed) until `feeds` is gone.
-    pub fn new(feeds: Arc<Feeds>, log: Log, holes: mpsc::UnboundedReceiver<Weak<Feed>>) -> Self {
-        let hub = Hub { feeds, log };
+    pub fn new(
+        feeds: Arc<Feeds>,
+        log: Log,
+        backplane: Backplane,
+        holes: mpsc::UnboundedReceiver<Weak<Feed>>,
+    ) -> Self {
+        let hub = Hub { feeds, log, backplane };
         tokio::spawn(repair::run(hub.clone(), holes));
         hub
     }
@@ -202,9 +222,48 @@ impl Hub {
         Ok(feed)
     }
 
-    /// Forgets the feeds that nobody holds any more.
+    /// From now on `ear` is called with whoever comes into the rooms that are open here, or leaves them, as the other
+    /// pods say it; once for all. It must not block.
+    pub fn hear_of_people(&self, ear: impl Fn(LogId, Passed) + Send + Sync + 'static) {
+        _ = self.feeds.people.set(Box::new(ear));
+    }
+
+    /// The rooms that somebody here reads, as far as they are open.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.feeds.rooms()
+    }
+
+    /// Sees to it that this pod has heard of everything up to `place`, if the log has that: a reader who comes from
+    /// another pod may be further than this one.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or not in time.
+    pub async fn reach(&self, feed: &Arc<Feed>, place: Cursor) -> Result<(), LogError> {
+        if place <= feed.tip() || !self.log.has_other_pods() {
+            return Ok(());
+        }
+        let tip = self.log.extent(feed.room().id).await?.tip();
+        if place > tip {
+            return Ok(());
+        }
+        if feed.know(tip) {
+            self.feeds.look_after(feed);
+        }
+        let reached = tokio::time::timeout(REACH, feed.reached(place)).await;
+        reached.map_err(|_| LogErrorKind::Unavailable.into())
+    }
+
+    /// Forgets the feeds that nobody holds any more, and listens to their logs no longer.
     pub fn sweep(&self) {
-        self.feeds.by_log.lock().expect("no panic while locked").retain(|_, feed| feed.strong_count() > 0);
+        let mut by_log = self.feeds.by_log.lock().expect("no panic while locked");
+        by_log.retain(|log, feed| {
+            let is_held = feed.strong_count() > 0;
+            if !is_held {
+                // Under the lock, so that it does not overtake whoever opens the log anew.
+                self.backplane.unsubscribe(*log);
+            }
+            is_held
+        });
     }
 
     /// What it counts.
@@ -218,6 +277,8 @@ impl Hub {
     }
 
     async fn read_in(&self, feed: &Arc<Feed>) -> Result<(), LogError> {
+        // Interest before the last look: what is said from now on is heard.
+        self.backplane.subscribe(feed.room().id.into()).await;
         loop {
             // In this order: what is appended in between is in the second answer, or is announced and parked.
             let extent = self.log.extent(feed.room().id).await?;
@@ -226,7 +287,7 @@ impl Hub {
                 // A new epoch began in between.
                 continue;
             }
-            if feed.open(extent, newest.iter().map(Frame::new).collect(), PRELOAD) {
+            if feed.open(extent, newest.iter().map(Frame::new).collect()) {
                 self.feeds.look_after(feed);
             }
             return Ok(());

@@ -9,14 +9,16 @@
 //!          │                                                      ▲
 //!        http ──► chat (who may, what it means) ──► log.append    │ bytes
 //!                                                     │           │
-//!                                    SQLite: number, keep, tell   │
+//!                     alone, SQLite; of many, Redis: number, keep, tell
 //!                                                     ▼           │
 //!                                                    hub ──► reading room
 //!                                          order, repair     sockets + cursors
 //! ```
 //!
 //! - [`event`]: what everything speaks of. Imports nothing of ours.
-//! - [`log`]: the ordered log; on one machine SQLite is the log.
+//! - [`log`]: the ordered log; on one machine SQLite is the log, for many pods Redis orders and buffers.
+//! - [`archive`]: where history is kept when many pods run, in MySQL; [`writer`] brings it there.
+//! - [`pods`]: the pods that live, and what they agree on when Redis is not what it was.
 //! - [`hub`]: logs that have readers here: order, repair, the newest events in memory.
 //! - [`backplane`]: how pods hear each other.
 //! - [`readers`]: the reading room: threads that own the sockets of streams that have caught up.
@@ -26,7 +28,8 @@
 //! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
 //!   [`metrics`]: as they say.
 //!
-//! Imports point one way: `server → http → chat → hub → {log, readers} → event`.
+//! Imports point one way: `server → http → chat → hub → {log, backplane, readers} → event`, and
+//! `{writer, pods} → log → archive → event`.
 
 pub mod archive;
 pub mod backplane;
@@ -40,6 +43,8 @@ pub mod hub;
 pub mod identity;
 pub mod log;
 pub mod metrics;
+pub mod pods;
 pub mod readers;
 pub mod server;
 pub mod start;
+pub mod writer;

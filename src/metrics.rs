@@ -18,6 +18,10 @@ use prometheus_client::{
 
 use crate::{chat::Chat, log::Placed, readers::Why};
 
+mod many;
+
+pub use many::Many;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     method: &'static str,
@@ -30,8 +34,9 @@ struct Reason {
 }
 
 /// The counters of a pod.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Metrics {
+    many: Option<Many>,
     answers: Family<Answer, Counter>,
     messages: Counter,
     duplicates: Counter,
@@ -45,7 +50,18 @@ pub struct Metrics {
     scrape: Mutex<()>,
 }
 
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
 impl Metrics {
+    /// All at 0.
+    pub fn new(many: Option<Many>) -> Self {
+        Metrics { many, ..Metrics::default() }
+    }
+
     /// A request was answered.
     pub fn answered(&self, method: &Method, status: StatusCode) {
         let method = match method.as_str() {
@@ -85,7 +101,11 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub fn text(&self, chat: &Chat) -> String {
+    pub async fn text(&self, chat: &Chat) -> String {
+        let backlog = match &self.many {
+            Some(many) => many.backlog().await,
+            None => None,
+        };
         // Gauges are read as they are asked for; one at a time is enough.
         let _one = self.scrape.lock().expect("no panic while locked");
         let mut registry = Registry::with_prefix("maru");
@@ -135,6 +155,10 @@ impl Metrics {
             ended.get_or_create(&Reason { reason }).inc_by(stats.ended(why));
         }
         registry.register("ended", "Streams ended in the reading room, by reason", ended);
+
+        if let Some(many) = &self.many {
+            many.register(&mut registry, backlog);
+        }
 
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string does not fail");

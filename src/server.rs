@@ -22,10 +22,13 @@ use crate::{
     http::{self, App, Stage},
     hub::{Feed, Feeds, Hub},
     identity::{Revoked, Seal},
-    log::{Log, SqliteLog},
     metrics::Metrics,
     readers::{ReadingRoom, Rules, Why},
 };
+
+mod stores;
+
+use stores::Stores;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -47,6 +50,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     stage: watch::Sender<Stage>,
+    stores: Stores,
 }
 
 impl Server {
@@ -60,14 +64,14 @@ impl Server {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(64);
         let reading = open_reading_room(threads)?;
         let (feeds, holes) = Feeds::new(reading.postbox(), TAILS);
-        let hearing = Arc::clone(&feeds);
-        let log = SqliteLog::open(&config.data, move |notices| hearing.hear(notices))?;
-        let log = Log::Sqlite(Arc::new(log));
+        let stores = stores::open(&config, &feeds).await?;
+        let log = stores.log.clone();
         let revoked = log.revoked().await.map_err(io::Error::other)?;
         let seal = Seal::new(&secrets(&config)?);
         let bounds = config.limits();
         let rates = (config.rate_limit == Switch::On).then_some(bounds);
-        let chat = Chat::new(log.clone(), Hub::new(feeds, log, holes), reading, rates, config.lang);
+        let hub = Hub::new(feeds, log.clone(), stores.backplane.clone(), holes);
+        let chat = Chat::new(log, hub.clone(), reading, rates, config.lang);
         if let Some(keep) = config.keep {
             tokio::spawn(chat::retain(Arc::downgrade(&chat), keep));
         }
@@ -80,11 +84,12 @@ impl Server {
             origins: config.origins,
             trusted_proxies: config.trusted_proxies,
             most_streams: open_files.saturating_sub(OTHER_FILES).max(1),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(stores.many.clone()),
             stage: stages,
             drain: config.drain,
         });
-        Ok(Server { app, listener, stage })
+        stores.follow(&hub, &app);
+        Ok(Server { app, listener, stage, stores })
     }
 
     /// Where it listens.
@@ -106,7 +111,7 @@ impl Server {
     /// # Errors
     /// None that a connection could cause.
     pub async fn run(self, told: impl Future<Output = ()>) -> io::Result<()> {
-        let Server { app, listener, stage } = self;
+        let Server { app, listener, stage, stores } = self;
         let mut connections = JoinSet::new();
         {
             let accepting = accept(&app, &listener, &mut connections);
@@ -135,7 +140,8 @@ impl Server {
         connections.shutdown().await;
         let reading = app.chat.reading().clone();
         _ = tokio::task::spawn_blocking(move || reading.close()).await;
-        app.chat.log().close().await;
+        app.chat.close().await;
+        stores.close().await;
         tracing::info!("ended");
         Ok(())
     }

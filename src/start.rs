@@ -2,32 +2,27 @@
 //!
 //! Here rather than in `main.rs`, because two programs begin here: the server, and the one with faults.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    config::{Config, LogStyle},
+    archive::Archive,
+    config::{Config, LogStyle, Store},
     log::new_epoch,
+    pods,
     server::Server,
 };
-
-/// Settings of what is not built. Whoever sets one expects more than this program does.
-const UNBUILT: [&str; 3] = ["MARU_REDIS_URL", "MARU_NATS_URL", "MARU_MYSQL_URL"];
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let config = Config::parse();
     start_log(&config.log);
-    if let Some(name) =
-        UNBUILT.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-    {
-        eprintln!(
-            "maru: {name} is set, but this maru runs on one machine alone: it does not speak to other servers yet"
-        );
-        return ExitCode::FAILURE;
-    }
     if let Err(e) = config.check() {
         eprintln!("maru: {e}");
         return ExitCode::FAILURE;
@@ -42,18 +37,37 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn begin_epoch(config: &Config) -> std::io::Result<()> {
-    let epoch = new_epoch(&config.data)?;
-    println!("epoch {epoch} begins in {}; start maru as usual", config.data.display());
+fn begin_epoch(config: &Config) -> io::Result<()> {
+    let (epoch, place) = match config.store().map_err(io::Error::other)? {
+        Store::Alone => (new_epoch(&config.data)?, config.data.display().to_string()),
+        Store::Pods { mysql, .. } => {
+            let begun = runtime()?.block_on(async {
+                let archive = Archive::open(mysql).await.map_err(|e| e.to_string())?;
+                pods::new_epoch(&archive).await
+            });
+            (begun.map_err(io::Error::other)?, "MySQL".into())
+        }
+    };
+    println!("epoch {epoch} begins in {place}; start maru as usual");
     Ok(())
 }
 
-fn serve(config: Config) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn serve(config: Config) -> io::Result<()> {
+    let runtime = runtime()?;
     let done = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let data = config.data.display().to_string();
+        let data = match config.store() {
+            Ok(Store::Pods { nats, .. }) => match nats {
+                Some(_) => "in MySQL, by Redis; NATS carries".into(),
+                None => "in MySQL, by Redis".into(),
+            },
+            _ => config.data.display().to_string(),
+        };
         let server = Server::start(config).await?;
         greet(&server, &data)?;
         server
@@ -70,9 +84,9 @@ fn serve(config: Config) -> std::io::Result<()> {
 }
 
 /// What a person who has just started it wants to know.
-fn greet(server: &Server, data: &str) -> std::io::Result<()> {
+fn greet(server: &Server, data: &str) -> io::Result<()> {
     let address = server.address()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "maru listens at http://{address}")?;
     writeln!(out, "  page    http://{address}/r/lobby")?;
     writeln!(out, "  listen  curl -N {address}/r/lobby")?;
@@ -87,11 +101,14 @@ fn greet(server: &Server, data: &str) -> std::io::Result<()> {
 }
 
 fn start_log(style: &LogStyle) {
-    let log =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(style.level).with_target(false);
+    // What the client of NATS takes for news is not news to whoever runs this.
+    let quiet = style.level.min(tracing::Level::WARN);
+    let targets = Targets::new().with_default(style.level).with_target("async_nats", quiet);
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
     if style.json {
-        log.json().init();
+        registry.with(log.json()).init();
     } else {
-        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        registry.with(log.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init();
     }
 }

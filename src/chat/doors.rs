@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     Client, Room, Visit,
+    crowd::Crowd,
     limits::{Counts, Gcra, Limits},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct Doors {
     streams: AtomicUsize,
     due: Mutex<BTreeMap<(Instant, RoomId), Arc<Room>>>,
     earlier: Notify,
+    /// `None`: this pod is alone.
+    crowd: Option<Arc<Crowd>>,
 }
 
 struct Rates {
@@ -51,7 +54,7 @@ struct Rates {
 }
 
 impl Doors {
-    pub(super) fn new(bounds: Option<Bounds>, lang: Lang) -> Self {
+    pub(super) fn new(bounds: Option<Bounds>, lang: Lang, crowd: Option<Arc<Crowd>>) -> Self {
         let limits = bounds.map(|bounds| Rates {
             bounds,
             person_streams: Mutex::new(Counts::new()),
@@ -60,12 +63,18 @@ impl Doors {
             address_messages: rate(bounds.address_messages, bounds.address_messages),
             address_guests: rate(bounds.address_guests, bounds.address_guests),
         });
-        Doors { lang, limits, streams: AtomicUsize::new(0), due: Mutex::default(), earlier: Notify::new() }
+        let (due, earlier) = (Mutex::default(), Notify::new());
+        Doors { lang, limits, streams: AtomicUsize::new(0), due, earlier, crowd }
     }
 
     /// Language of what the server itself says.
     pub fn lang(&self) -> Lang {
         self.lang
+    }
+
+    /// The people on all pods, if there are others.
+    pub(super) fn crowd(&self) -> Option<&Arc<Crowd>> {
+        self.crowd.as_ref()
     }
 
     /// Lets somebody into a room with one more stream.

@@ -40,6 +40,16 @@ impl<K: Eq + Hash, V> Packed<K, V> {
         &self.entries
     }
 
+    /// All entries, to be kept.
+    pub(super) fn into_entries(self) -> Vec<(K, V)> {
+        self.entries
+    }
+
+    /// Changes every value.
+    pub(super) fn each(&mut self, change: impl Fn(&mut V)) {
+        self.entries.iter_mut().for_each(|(_, value)| change(value));
+    }
+
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let (_, place) = self.find(key)?;
         Some(&mut self.entries[place].1)

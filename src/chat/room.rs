@@ -2,30 +2,50 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Client, Doors,
-    presence::{Change, Presence, Rules},
+    presence::{Change, Presence, Rules, Shared},
 };
 use crate::{
     event::{Name, RoomId, User, UserId, named},
     hub::Feed,
     identity::Session,
+    log::Passed,
     readers::Occupant,
 };
+
+/// How long a stream that opens waits until the other pods can know of it.
+const ENTERED: Duration = Duration::from_millis(200);
 
 /// A room that somebody has open on this pod.
 pub struct Room {
     feed: Arc<Feed>,
-    presence: Mutex<Presence>,
+    people: Mutex<People>,
+    /// Somebody's coming may be known everywhere by now.
+    settled: Notify,
     doors: Arc<Doors>,
+}
+
+/// Who is in.
+enum People {
+    /// All of them are here.
+    Alone(Box<Presence>),
+    /// They are on any pod.
+    Shared(Box<Shared>),
 }
 
 impl Room {
     pub(super) fn new(feed: Arc<Feed>, doors: Arc<Doors>) -> Self {
-        Room { feed, presence: Mutex::new(Presence::new(Rules::default())), doors }
+        let people = match doors.crowd() {
+            None => People::Alone(Box::new(Presence::new(Rules::default()))),
+            Some(_) => People::Shared(Box::new(Shared::new(Rules::default()))),
+        };
+        Room { feed, people: Mutex::new(people), settled: Notify::new(), doors }
     }
 
     /// Its log.
@@ -33,66 +53,167 @@ impl Room {
         &self.feed
     }
 
-    /// How many people are here.
+    /// How many people are here, on all pods, as far as this one knows.
     pub fn online(&self) -> usize {
-        self.presence().online()
+        match &*self.lock() {
+            People::Alone(presence) => presence.online(),
+            People::Shared(shared) => shared.online(),
+        }
     }
 
-    /// Who is here, up to `limit` of them.
-    pub fn people(&self, limit: usize) -> Vec<User> {
-        self.presence().people(limit)
+    /// Who is here on this pod, up to `limit` of them.
+    pub(super) fn people(&self, limit: usize) -> Vec<User> {
+        match &*self.lock() {
+            People::Alone(presence) => presence.people(limit),
+            People::Shared(shared) => shared.people(limit),
+        }
     }
 
     pub(super) fn id(&self) -> RoomId {
         self.feed.room().id
     }
 
-    pub(super) fn rename(&self, user: UserId, name: &Name) {
-        self.presence().rename(user, name);
+    /// Somebody has another name.
+    pub(super) fn rename(self: &Arc<Self>, user: UserId, name: &Name) {
+        let mut people = self.lock();
+        match &mut *people {
+            People::Alone(presence) => presence.rename(user, name),
+            People::Shared(shared) => {
+                shared.rename(user, name);
+                self.settle(people, None);
+            }
+        }
+    }
+
+    /// Somebody with this name speaks here, who may listen on another pod.
+    pub(super) fn spoken(self: &Arc<Self>, user: UserId, name: &Name) {
+        let mut people = self.lock();
+        match &mut *people {
+            People::Alone(presence) => presence.rename(user, name),
+            People::Shared(shared) => {
+                if !shared.rename(user, name) {
+                    shared.name(user, name);
+                }
+                self.settle(people, None);
+            }
+        }
     }
 
     /// What has become due by now: leaves after their grace, digests.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) {
-        let mut presence = self.presence();
-        let change = presence.tick(now);
-        self.settle(presence, change);
+        let mut people = self.lock();
+        let change = match &mut *people {
+            People::Alone(presence) => presence.tick(now),
+            People::Shared(shared) => shared.tick(now),
+        };
+        self.settle(people, change);
+    }
+
+    /// The server before all pods says who came and went.
+    pub(super) fn hear(self: &Arc<Self>, passed: Passed) {
+        let mut people = self.lock();
+        let People::Shared(shared) = &mut *people else { return };
+        let change = shared.hear(passed, Instant::now());
+        let is_calm = shared.is_calm();
+        self.settle(people, change);
+        if is_calm {
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// What there is to do with the people of a room that is on many pods; nothing when it is not.
+    pub(super) fn with_shared<T>(self: &Arc<Self>, act: impl FnOnce(&mut Shared) -> T) -> Option<T> {
+        let mut people = self.lock();
+        let People::Shared(shared) = &mut *people else { return None };
+        let done = act(shared);
+        self.settle(people, None);
+        self.settled.notify_waiters();
+        Some(done)
+    }
+
+    /// Waits until this person, whose stream opened here, is counted on every pod and was told of, but not for long.
+    async fn entered(self: &Arc<Self>, user: UserId) {
+        let Some(crowd) = self.doors.crowd().filter(|crowd| !crowd.is_away()) else { return };
+        let settled = async {
+            loop {
+                let settled = self.settled.notified();
+                let is_settled = match &mut *self.lock() {
+                    People::Alone(_) => true,
+                    People::Shared(shared) => shared.is_settled(&user),
+                };
+                if is_settled {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        if timeout(ENTERED, settled).await.is_err() && !crowd.is_away() {
+            self.with_shared(|shared| shared.give_up(&user));
+        }
     }
 
     fn enter(self: &Arc<Self>, user: &User) {
-        let mut presence = self.presence();
-        let change = presence.enter(user.id, &user.name, user.kind, Instant::now());
-        self.settle(presence, change);
+        let mut people = self.lock();
+        let change = match &mut *people {
+            People::Alone(presence) => presence.enter(user.id, &user.name, user.kind, Instant::now()),
+            People::Shared(shared) => {
+                shared.enter(user.id, &user.name, user.kind);
+                None
+            }
+        };
+        self.settle(people, change);
     }
 
     fn leave(self: &Arc<Self>, user: UserId) {
-        let mut presence = self.presence();
-        presence.leave(user, Instant::now());
-        self.settle(presence, None);
+        let mut people = self.lock();
+        match &mut *people {
+            People::Alone(presence) => presence.leave(user, Instant::now()),
+            People::Shared(shared) => shared.leave(user, Instant::now()),
+        }
+        self.settle(people, None);
     }
 
     /// Tells the others, and sees to it that what is due later is not forgotten.
-    fn settle(self: &Arc<Self>, presence: MutexGuard<'_, Presence>, change: Option<Change>) {
-        let due = presence.due();
+    fn settle(self: &Arc<Self>, people: MutexGuard<'_, People>, change: Option<Change>) {
+        let (due, is_waiting) = match &*people {
+            People::Alone(presence) => (presence.due(), false),
+            People::Shared(shared) => (shared.due(), shared.is_waiting()),
+        };
         if let Some(change) = change {
             // Under the lock, so that changes are told in the order in which they happened.
             self.feed.aside(&named("presence", None, None, &change.told_in(self.doors.lang())));
         }
-        drop(presence);
+        drop(people);
         if let Some(due) = due {
             self.doors.schedule(due, self);
         }
+        if let Some(crowd) = self.doors.crowd().filter(|_| is_waiting) {
+            crowd.post(self);
+        }
     }
 
-    fn presence(&self) -> MutexGuard<'_, Presence> {
-        self.presence.lock().expect("no panic while locked")
+    fn lock(&self) -> MutexGuard<'_, People> {
+        self.people.lock().expect("no panic while locked")
     }
 }
 
 /// Whose streams are to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// Those of this session.
+    /// Those of this session, which signed out.
     Session(i64),
+    /// All: what they were told may not be what the other pods know.
+    Everyone,
+}
+
+impl Select {
+    /// Why, as `bye` says it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Select::Session(_) => "signed_out",
+            Select::Everyone => "again",
+        }
+    }
 }
 
 /// One open stream of one person in one room. Leaving is `Drop`.
@@ -119,6 +240,11 @@ impl Visit {
         &self.room
     }
 
+    /// Waits until the other pods can know of it, but not for long.
+    pub async fn entered(&self) {
+        self.room.entered(self.user).await;
+    }
+
     /// In which session.
     pub fn session(&self) -> i64 {
         self.session
@@ -131,6 +257,7 @@ impl Occupant for Visit {
     fn is_meant(&self, select: &Select) -> bool {
         match select {
             Select::Session(session) => self.session == *session,
+            Select::Everyone => true,
         }
     }
 

@@ -46,8 +46,8 @@ pub(super) enum Shown {
 pub(super) struct Speaker {
     pub(super) session: Session,
     pub(super) who: Who,
-    /// Made for this request: the cookie is only worth giving if it is used.
-    pub(super) is_new: bool,
+    /// `None` when it was made for this request: then the cookie is only worth giving if it is used.
+    pub(super) shown: Option<Shown>,
 }
 
 impl Call {
@@ -190,12 +190,12 @@ impl Call {
     /// The session of somebody who speaks, made on the spot when there is none.
     pub(super) fn speaker(&self) -> Result<Speaker, Problem> {
         self.check_site()?;
-        if let Some((session, _)) = self.session()? {
+        if let Some((session, shown)) = self.session()? {
             let who = Who(session.user.id.0);
-            return Ok(Speaker { session, who, is_new: false });
+            return Ok(Speaker { session, who, shown: Some(shown) });
         }
         let who = Who(self.app.seal.disguise(&self.client().octets()));
-        Ok(Speaker { session: self.guest()?, who, is_new: true })
+        Ok(Speaker { session: self.guest()?, who, shown: None })
     }
 
     /// A new guest: with the name asked for, or one drawn in their language.

@@ -25,8 +25,8 @@ pub(super) fn readyz(call: &Call) -> Response<Body> {
 }
 
 /// Prometheus text.
-pub(super) fn metrics(call: &Call) -> Response<Body> {
-    let text = call.app.metrics.text(&call.app.chat);
+pub(super) async fn metrics(call: &Call) -> Response<Body> {
+    let text = call.app.metrics.text(&call.app.chat).await;
     with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", Body::full(text))
 }
 

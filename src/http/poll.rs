@@ -47,7 +47,7 @@ pub(super) async fn answer(
     let (visit, _session) = stream::admit(call, room, known).await?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
-    let Beginning { mut gap, newest, mut at, extent } = begin(&feed, call.app.chat.log(), start).await?;
+    let Beginning { mut gap, newest, mut at, extent } = begin(&call.app.chat, &feed, start).await?;
     let until = Instant::now() + WAIT;
     // Nothing yet is not nothing at all: that is seen below.
     let mut told = if newest.is_empty() { Told::default() } else { tell(newest, at, &extent) };

@@ -150,7 +150,9 @@ impl From<LogError> for Problem {
             ),
             LogErrorKind::Overloaded => Problem::overloaded(),
             LogErrorKind::Unavailable => {
-                tracing::error!(error = %e, "the store did not do what it was asked");
+                if !e.is_told {
+                    tracing::error!(error = %e, "the store did not do what it was asked");
+                }
                 Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "store_unavailable",
@@ -158,6 +160,12 @@ impl From<LogError> for Problem {
                 )
                 .retry_after(Duration::from_secs(2))
             }
+            LogErrorKind::OutcomeUnknown => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "it may have been said, or not: ask again with the same client_id",
+            )
+            .retry_after(Duration::from_secs(1)),
         }
     }
 }

@@ -28,20 +28,22 @@ struct Members {
 pub(super) async fn room(call: &Call, room: &Room) -> Result<Response<Body>, Problem> {
     call.session()?;
     let present = call.app.chat.present(room.id);
+    let log = call.app.chat.log();
     let tip = match &present {
-        Some(present) => present.feed().tip(),
-        None => call.app.chat.log().extent(room.id).await?.tip(),
+        Some(present) if !log.has_other_pods() => present.feed().tip(),
+        // Another pod may be further than this one has heard.
+        Some(present) => {
+            log.extent(room.id).await.map_or_else(|_| present.feed().tip(), |extent| extent.tip())
+        }
+        None => log.extent(room.id).await?.tip(),
     };
-    let online = present.map_or(0, |present| present.online());
+    let online = call.app.chat.online(room.id).await;
     Ok(json(StatusCode::OK, &Answer { id: room.id, kind: "open", name: &room.label, online, tip }))
 }
 
 /// GET: who is here now.
 pub(super) async fn members(call: &Call, room: &Room) -> Result<Response<Body>, Problem> {
     call.session()?;
-    let answer = match call.app.chat.present(room.id) {
-        Some(room) => Members { members: room.people(LISTED), online: room.online() },
-        None => Members { members: Vec::new(), online: 0 },
-    };
-    Ok(json(StatusCode::OK, &answer))
+    let (online, members) = call.app.chat.people(room.id, LISTED).await;
+    Ok(json(StatusCode::OK, &Members { members, online }))
 }

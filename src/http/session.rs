@@ -64,7 +64,7 @@ pub(super) async fn rename(call: &mut Call) -> Result<Response<Body>, Problem> {
     let Asked { name } = call.json().await?;
     let name = name.ok_or_else(|| Problem::bad_request("there is no name"))?.parse()?;
     let session = session.renewed(name, clock::seconds());
-    call.app.chat.rename(session.user.id, &session.user.name);
+    call.app.chat.rename(session.user.id, &session.user.name).await;
     Ok(given(call, StatusCode::OK, &session))
 }
 

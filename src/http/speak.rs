@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{answer::json, body::Body, call::Call, call::parse_json, problem::Problem};
 use crate::{
     event::{ClientId, Cursor, Draft, Epoch, Room, Seq, Text, TextRefused},
-    log::{Placed, Who},
+    log::{Ack, Placed, Who},
 };
 
 /// What was asked to be said.
@@ -28,22 +28,22 @@ struct Answer<'a> {
     cursor: Cursor,
     ts: i64,
     duplicate: bool,
-    durability: &'static str,
+    durability: Ack,
 }
 
 /// POST of a message: JSON, or the text itself.
 pub(super) async fn message(call: &mut Call, room: Room) -> Result<Response<Body>, Problem> {
-    check_ack(call)?;
+    let ack = ack(call)?;
     let (text, client_id) = spoken(call).await?;
     let speaker = call.speaker()?;
     let user = speaker.session.user.clone();
     call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
     let draft = Draft::Message { text, client_id };
-    let placed = call.app.chat.speak(room.clone(), user, speaker.who, draft).await?;
-    if speaker.is_new && !placed.duplicate {
-        call.give_cookie(&speaker.session);
-    } else if let Some((session, shown)) = call.session()? {
-        call.renew(&session, shown);
+    let placed = call.app.chat.speak(room.clone(), user, speaker.who, draft, ack).await?;
+    match speaker.shown {
+        Some(shown) => call.renew(&speaker.session, shown),
+        None if !placed.duplicate => call.give_cookie(&speaker.session),
+        None => {}
     }
     call.app.metrics.spoke(&placed);
     let status = if placed.duplicate { StatusCode::OK } else { StatusCode::CREATED };
@@ -67,7 +67,7 @@ async fn change(call: &mut Call, room: Room, draft: Draft) -> Result<Response<Bo
     let user = call.acting()?.user;
     call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
     let who = Who(user.id.0);
-    let placed = call.app.chat.speak(room.clone(), user, who, draft).await?;
+    let placed = call.app.chat.speak(room.clone(), user, who, draft, None).await?;
     Ok(answer(StatusCode::OK, &room, &placed))
 }
 
@@ -101,10 +101,12 @@ async fn spoken(call: &mut Call) -> Result<(Text, Option<ClientId>), Problem> {
     Ok((text.parse()?, client_id.or(key)))
 }
 
-/// `?ack=stored` asks for what one machine always gives.
-fn check_ack(call: &Call) -> Result<(), Problem> {
+/// How safe the event is to be before this answer: what the server gives anyhow, unless asked for more.
+fn ack(call: &Call) -> Result<Option<Ack>, Problem> {
     match call.query("ack").as_deref() {
-        None | Some("stored" | "buffered") => Ok(()),
+        None => Ok(None),
+        Some("buffered") => Ok(Some(Ack::Buffered)),
+        Some("stored") => Ok(Some(Ack::Stored)),
         Some(_) => Err(Problem::bad_request("ack is stored or buffered")),
     }
 }
@@ -114,7 +116,7 @@ fn seq(s: &str) -> Result<Seq, Problem> {
 }
 
 fn answer(status: StatusCode, room: &Room, placed: &Placed) -> Response<Body> {
-    let Placed { id, cursor, ts, duplicate } = *placed;
+    let Placed { id, cursor, ts, duplicate, durability } = *placed;
     json(
         status,
         &Answer {
@@ -125,7 +127,7 @@ fn answer(status: StatusCode, room: &Room, placed: &Placed) -> Response<Body> {
             cursor,
             ts,
             duplicate,
-            durability: "stored",
+            durability,
         },
     )
 }

@@ -1,7 +1,10 @@
 //! Where a stream, or a poll, starts.
 
+use std::sync::Arc;
+
 use super::{call::Call, problem::Problem};
 use crate::{
+    chat::Chat,
     event::{Cursor, Event, Extent, Frame, Gap, GapReason, Room, Seq},
     faults::{self, Fault},
     hub::{DEFAULT_HISTORY, Feed, Held, Plan, Start},
@@ -52,7 +55,10 @@ pub(super) struct Beginning {
 }
 
 /// Finds the beginning that was asked for.
-pub(super) async fn begin(feed: &Feed, log: &Log, start: &Start) -> Result<Beginning, LogError> {
+pub(super) async fn begin(chat: &Chat, feed: &Arc<Feed>, start: &Start) -> Result<Beginning, LogError> {
+    if let Start::After(place) = start {
+        chat.reach(feed, *place).await?;
+    }
     let (plan, extent) = feed.plan(start);
     let (count, lost) = match plan {
         Plan::After(at) => return Ok(Beginning { gap: None, newest: Vec::new(), at, extent }),
@@ -65,7 +71,7 @@ pub(super) async fn begin(feed: &Feed, log: &Log, start: &Start) -> Result<Begin
     let (newest, extent) = match feed.last(count) {
         Some(newest) => (newest, extent),
         None => {
-            let newest = frames_of(&log.last(feed.room(), count).await?);
+            let newest = frames_of(&chat.log().last(feed.room(), count).await?);
             (newest, feed.extent())
         }
     };

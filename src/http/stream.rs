@@ -101,6 +101,7 @@ pub(super) async fn admit(
     };
     let room = call.app.chat.room(room).await?;
     let visit = call.app.chat.doors().admit(room, &session, call.client()).map_err(Problem::rate_limited)?;
+    visit.entered().await;
     Ok((visit, session))
 }
 
@@ -192,7 +193,7 @@ impl Writer {
     /// Writes everything up to now; gives the place of the last event written.
     async fn replay(&mut self, start: &Start, visit: &Visit, user: &User) -> Result<Cursor, Stop> {
         let feed = Arc::clone(visit.room().feed());
-        let Beginning { gap, newest, mut at, extent } = begin(&feed, self.app.chat.log(), start).await?;
+        let Beginning { gap, newest, mut at, extent } = begin(&self.app.chat, &feed, start).await?;
         // A client that is cut off between this and the gap must be told of the gap when it comes back.
         let from = gap.as_ref().map_or(at, |gap| gap.from.unwrap_or(Cursor::NOWHERE));
         let hello = Hello {

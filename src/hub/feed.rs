@@ -161,18 +161,15 @@ impl Feed {
         }
     }
 
-    /// The log was read in, its extent first: `newest` are its last events (fewer than `asked`: there are no
-    /// others), of no newer epoch. True when there is a hole to look after.
-    pub(super) fn open(&self, extent: Extent, newest: Vec<Frame>, asked: usize) -> bool {
+    /// The log was read in, its extent first: `newest` are its last events, of no newer epoch. True when there is a
+    /// hole to look after.
+    pub(super) fn open(&self, extent: Extent, newest: Vec<Frame>) -> bool {
         let mut state = self.lock();
         let is_empty = extent.first > extent.tip;
         let last = newest.last().map(|frame| frame.cursor).filter(|last| last.epoch == extent.epoch);
         let last = last.unwrap_or(if is_empty { extent.tip() } else { extent.base() });
-        let start = match newest.first() {
-            Some(oldest) if newest.len() == asked => oldest.cursor.seq.before(),
-            Some(_) => extent.first.before(),
-            None => last.seq,
-        };
+        // Whatever the log has below that, it is asked for.
+        let start = newest.first().map_or(last.seq, |oldest| oldest.cursor.seq.before());
         state.tail = Tail::new(start);
         let (mut deliver, is_behind) = state.order.open(last, &extent);
         state.opened = Opened::Yes(extent);
@@ -226,6 +223,20 @@ impl Feed {
         let mut state = self.lock();
         // Who is being read in is asked for everything anyway, from the extent on.
         matches!(state.opened, Opened::Yes(_)) && state.order.suspect()
+    }
+
+    /// The log has something at `place`. True when somebody has to begin to look after it.
+    pub(super) fn know(&self, place: Cursor) -> bool {
+        self.lock().order.know(place)
+    }
+
+    /// Waits until everything up to `place` is here.
+    pub(super) async fn reached(&self, place: Cursor) {
+        let mut changed = self.changed.subscribe();
+        while self.tip() < place {
+            // The sender is this feed's own.
+            _ = changed.changed().await;
+        }
     }
 
     /// What whoever looks after the holes has to do now.

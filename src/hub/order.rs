@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::resume::{crossings, end_of, gaps_before, gaps_to};
-use crate::event::{Cursor, Extent, Frame, Gap, GapReason, Seq};
+use crate::{
+    event::{Cursor, Extent, Frame, Gap, GapReason, Seq},
+    faults::{self, Fault},
+};
 
 /// Events that may wait for a hole to fill. Over it the newest are let go: the log has them.
 const PARKED: usize = 1024;
@@ -114,6 +117,10 @@ impl Order {
             deliver.append(&mut self.follow());
             return Verdict::Deliver(deliver);
         }
+        if faults::is_on(Fault::NoRepair) {
+            self.last = at;
+            return Verdict::Deliver(vec![frame]);
+        }
         self.parked.insert(at.seq, frame);
         self.bound();
         if self.know(at) { Verdict::Wait } else { Verdict::Nothing }
@@ -132,7 +139,7 @@ impl Order {
     }
 
     fn wake(&mut self, state: State) -> bool {
-        let was_quiet = self.state == State::Quiet;
+        let was_quiet = self.state == State::Quiet && !faults::is_on(Fault::NoRepair);
         if was_quiet {
             self.state = state;
         }

@@ -60,8 +60,12 @@ fn after(cursor: Cursor, log: &Extent) -> Plan {
         return Plan::GapThenAfter(gap, oldest);
     }
     if cursor.seq > end {
-        // It saw events of an older epoch that the store has lost since; the crossing announces the gap.
-        return Plan::After(Cursor { seq: end, ..cursor });
+        // It saw events of an older epoch that the store has lost since: there is nothing after its place but the
+        // next epoch.
+        let next = log.past.iter().map(|(past, _)| *past).find(|past| *past > cursor.epoch);
+        let epoch = next.unwrap_or(log.epoch);
+        let to = Cursor { epoch, seq: start_of(epoch, log) };
+        return Plan::GapThenAfter(Gap { from: Some(cursor), to, reason: GapReason::Epoch }, to);
     }
     Plan::After(cursor)
 }
@@ -185,9 +189,11 @@ mod tests {
         assert_eq!(plan(&Start::After(cursor), &log), Plan::After(cursor));
         // It had seen what the backup has not.
         let lost = Cursor::new(1, 70);
-        assert_eq!(plan(&Start::After(lost), &log), Plan::After(Cursor::new(1, 50)));
+        let to = Cursor::new(2, 1_000_050);
+        let gap = |from| Gap { from: Some(from), to, reason: GapReason::Epoch };
+        assert_eq!(plan(&Start::After(lost), &log), Plan::GapThenAfter(gap(lost), to));
         let end = Cursor::new(1, 50);
-        let gap = Gap { from: Some(end), to: Cursor::new(2, 1_000_050), reason: GapReason::Epoch };
+        let gap = gap(end);
         assert_eq!(crossings(end, Epoch(2), &log), vec![gap]);
         assert_eq!(crossings(Cursor::new(2, 1_000_055), Epoch(2), &log), vec![]);
     }

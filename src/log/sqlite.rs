@@ -155,7 +155,7 @@ pub fn new_epoch(data: &Path) -> io::Result<u32> {
 
 impl From<rusqlite::Error> for LogError {
     fn from(source: rusqlite::Error) -> Self {
-        LogError { kind: LogErrorKind::Unavailable, source: Some(Box::new(source)) }
+        LogError::new(LogErrorKind::Unavailable, source)
     }
 }
 

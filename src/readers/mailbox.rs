@@ -98,7 +98,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// Where the hub posts what happens, by thread: those numbers that [`Source::join`](super::Source::join) was
+/// Where the hub posts what happens, by thread: those numbers that [`Source::join`] was
 /// called with. Posting takes a short lock and never calls back, so it may be done under the hub's own.
 #[derive(Clone)]
 pub struct Postbox(Arc<[Arc<Mailbox<Post>>]>);

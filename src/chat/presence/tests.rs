@@ -1,9 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
 use super::*;
+use crate::event::Lang;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -333,11 +337,11 @@ proptest! {
             prop_assert_eq!(scene.presence.online(), present.len());
             let people: BTreeSet<UserId> = scene.presence.people(99).iter().map(|user| user.id).collect();
             prop_assert_eq!(&people, &present);
-            if !scene.presence.in_digests {
+            if !scene.presence.telling.is_in_digests() {
                 prop_assert_eq!(&scene.believed, &present);
             }
             if let Some((_, change)) = scene.told.last() {
-                prop_assert!(change.online == present.len() || scene.presence.in_digests);
+                prop_assert!(change.online == present.len() || scene.presence.telling.is_in_digests());
             }
         }
         scene.pass(rules.grace + rules.digest_every);

@@ -66,7 +66,7 @@ pub(super) async fn go_on(
             () = sleep_until(expires) => break "expired",
             () = &mut draining => break "draining",
             told = endings.recv() => match told {
-                Ok(select) if is_meant(&select, visit) => break "signed_out",
+                Ok(select) if is_meant(&select, visit) => break select.code(),
                 Ok(_) => {}
                 // It missed some, and one of them may have been meant.
                 Err(_) => break "again",

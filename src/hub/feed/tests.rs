@@ -25,7 +25,7 @@ fn feed(tip: u64, limit: usize) -> (Arc<Feed>, impl FnMut() -> Vec<Frame>) {
     let (feed, mut posted) = unopened(limit);
     let extent = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(tip), first: Seq(1), past: vec![] };
     let newest = (1..=tip).map(frame).collect();
-    assert!(!feed.open(extent, newest, usize::MAX));
+    assert!(!feed.open(extent, newest));
     (feed, move || events(posted()))
 }
 
@@ -128,7 +128,7 @@ proptest! {
     #[test]
     fn between_listening_and_sitting_no_aside_is_lost(before in 0u64..4, on_the_way in 0u64..20, after in 0u64..4) {
         let (feed, mut posted) = unopened(usize::MAX);
-        feed.open(Extent::empty(0), vec![], 1);
+        feed.open(Extent::empty(0), vec![]);
         let mut n = 0;
         let mut tell = |count| for _ in 0..count {
             n += 1;
@@ -366,7 +366,7 @@ proptest! {
         let (feed, posted) = unopened(usize::MAX);
         let log = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(tip), first: Seq(1), past: vec![] };
         let kept: Vec<_> = (1..=tip).map(frame).collect();
-        feed.open(log.clone(), kept.clone(), usize::MAX);
+        feed.open(log.clone(), kept.clone());
         feed.join(0, place(Seq(tip)), None);
         let start = Cursor::new(1, cursor.min(tip));
         let reader = Reader { at: start, got: Vec::new(), is_seated: false };

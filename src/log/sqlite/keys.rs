@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     event::{ClientId, Cursor, RoomId, Text, digest},
-    log::{KEY_LIFE_MS, Placed, Who},
+    log::{Ack, KEY_LIFE_MS, Placed, Who},
 };
 
 /// What a key is known for.
@@ -34,7 +34,16 @@ pub(super) fn find(
             |row| {
                 let same = row.get_ref(0)?.as_blob()? == digest(text.as_str().as_bytes());
                 let cursor = Cursor { epoch: row.get(2)?, seq: row.get(3)? };
-                Ok((same, Placed { id: row.get(1)?, cursor, ts: row.get(4)?, duplicate: true }))
+                Ok((
+                    same,
+                    Placed {
+                        id: row.get(1)?,
+                        cursor,
+                        ts: row.get(4)?,
+                        duplicate: true,
+                        durability: Ack::Stored,
+                    },
+                ))
             },
         )
         .optional()?;

@@ -29,7 +29,7 @@ impl Store {
         let log = SqliteLog::open(data.path(), move |notices| {
             let frames = notices.into_iter().filter_map(|notice| match notice {
                 Notice::Appended(_, frame) => Some(frame),
-                Notice::Trimmed(..) => None,
+                Notice::Trimmed(..) | Notice::Passed(..) => None,
             });
             telling.lock().unwrap().extend(frames);
         });
@@ -46,7 +46,7 @@ impl Store {
     }
 
     fn append(&self, room: &Room, user: &User, draft: Draft) -> Result<Placed, LogErrorKind> {
-        let append = Append { room: room.clone(), user: user.clone(), who: Who(user.id.0), draft };
+        let append = Append { room: room.clone(), user: user.clone(), who: Who(user.id.0), draft, ack: None };
         self.runtime.block_on(self.log.append(append)).map_err(|e| e.kind)
     }
 

@@ -21,7 +21,7 @@ use crate::{
         UserId,
     },
     faults::{self, Fault},
-    log::{Append, LogError, LogErrorKind, Notice, Placed},
+    log::{Ack, Append, LogError, LogErrorKind, Notice, Placed},
 };
 
 /// Jobs that may wait for the writer; over it POSTs are answered 503 before anything is accepted.
@@ -408,6 +408,7 @@ impl Batch<'_> {
             cursor: Cursor { epoch: event.epoch, seq: event.seq },
             ts: event.ts,
             duplicate: false,
+            durability: Ack::Stored,
         })
     }
 

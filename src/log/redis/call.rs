@@ -1,0 +1,220 @@
+//! One append as the script takes it, and what the script answers.
+
+use std::sync::{Arc, LazyLock};
+
+use redis::{Script, ScriptInvocation, Value};
+use uuid::Uuid;
+
+use super::keys::{self, DAY_MS, Names};
+use crate::{
+    event::{ClientId, Cursor, Draft, Entry, Epoch, Event, EventKind, Key, LogId, Room, Seq, UserId},
+    log::Append,
+};
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
+
+/// An append that is under way: what it is, and what was learned for it so far.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) room: Room,
+    /// The event, yet without epoch, seq and ts.
+    pub(super) event: Event,
+    pub(super) who: Uuid,
+    pub(super) key: Option<Key>,
+    /// The archive was asked for the key and does not know it.
+    pub(super) is_unknown: bool,
+    /// The author of the target, by the archive.
+    pub(super) author: Option<UserId>,
+    /// Where it is to be published by the script itself.
+    pub(super) channel: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Fenced,
+    NoRoom { retired: String },
+    Known { cursor: Cursor, ts: i64, id: Uuid },
+    Reused,
+    Ask,
+    Target,
+    NotFound,
+    NotYours,
+    Full,
+    Done { cursor: Cursor, ts: i64, n: u64 },
+}
+
+impl Call {
+    pub(super) fn new(append: Append, channel: Option<String>) -> Self {
+        let Append { room, user, who, draft, ack: _ } = append;
+        let mut event = Event {
+            room: Arc::clone(&room.label),
+            epoch: Epoch(0),
+            seq: Seq(0),
+            id: Uuid::now_v7(),
+            kind: EventKind::Message,
+            target: None,
+            user,
+            text: None,
+            status: None,
+            edited: None,
+            ts: 0,
+            client_id: None,
+        };
+        let mut key = None;
+        match draft {
+            Draft::Message { text, client_id } => {
+                key = client_id.as_ref().map(|id| Key::new(who.0, id, &text));
+                event.text = Some(text.shared());
+                event.client_id = client_id;
+            }
+            Draft::Edit { target, text } => {
+                event.kind = EventKind::Edit;
+                event.target = Some(target);
+                event.text = Some(text.shared());
+            }
+            Draft::Delete { target } => {
+                event.kind = EventKind::Delete;
+                event.target = Some(target);
+            }
+        }
+        Call { room, event, who: who.0, key, is_unknown: false, author: None, channel }
+    }
+
+    /// The call of the script on this generation, which the process `run_id` has; with at most so many entries in the
+    /// outbox.
+    pub(super) fn invocation(
+        &self,
+        names: Names,
+        run_id: &str,
+        now: i64,
+        outbox: u64,
+    ) -> ScriptInvocation<'static> {
+        let (room, event) = (self.room.id, &self.event);
+        let partition = LogId::from(room).partition();
+        let [head, middle, tail] = pieces(event);
+        let decimal = |seq: Option<Seq>| seq.map_or_else(String::new, |seq| seq.to_string());
+        let mut call = APPEND.prepare_invoke();
+        call.key(keys::meta(partition))
+            .key(names.room(room))
+            .key(names.log(room))
+            .key(names.fix(room))
+            .key(names.out(partition))
+            .key(names.recent(partition))
+            .key(keys::idem(room, self.who, now))
+            .key(keys::idem(room, self.who, now - DAY_MS));
+        call.arg(names.generation)
+            .arg(run_id)
+            .arg(now)
+            .arg(&room.0.as_bytes()[..])
+            .arg(outbox)
+            .arg(event.kind.as_str())
+            .arg(&event.id.as_bytes()[..])
+            .arg(head)
+            .arg(middle)
+            .arg(tail)
+            .arg(self.key.as_ref().map_or(&[][..], |key| &key.key))
+            .arg(self.key.as_ref().map_or(&[][..], |key| &key.text))
+            .arg(if self.is_unknown { "known" } else { "" })
+            .arg(decimal(event.target))
+            .arg(event.user.id.0.to_string())
+            .arg(self.author.map_or_else(String::new, |author| author.0.to_string()))
+            .arg(event.text.as_deref().filter(|_| event.kind == EventKind::Edit).unwrap_or_default())
+            .arg(self.channel.as_deref().unwrap_or_default());
+        call
+    }
+
+    /// The event in its place.
+    pub(super) fn placed(&self, cursor: Cursor, ts: i64) -> Entry {
+        let event = Event { epoch: cursor.epoch, seq: cursor.seq, ts, ..self.event.clone() };
+        Entry { room: self.room.id, event, key: self.key }
+    }
+}
+
+/// The event's JSON without its epoch, seq and ts, which the script puts in: up to the epoch, from after the seq
+/// up to the ts, and the rest. The bytes are those that [`Event`] is written as.
+fn pieces(event: &Event) -> [String; 3] {
+    let zero = Event { epoch: Epoch(0), seq: Seq(0), ts: 0, ..event.clone() };
+    let json = to_json(&zero);
+    let head = r#"{"room":"#.len() + to_json(&event.room).len() + r#","epoch":"#.len();
+    let middle = head + r#"0,"seq":0"#.len();
+    let client_id = |id: &ClientId| r#","client_id":"#.len() + to_json(id).len();
+    let tail = json.len() - "}".len() - event.client_id.as_ref().map_or(0, client_id);
+    let ts = tail - "0".len();
+    [json[..head].to_owned(), json[middle..ts].to_owned(), json[tail..].to_owned()]
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("an event is plain data")
+}
+
+impl Answer {
+    /// Reads what the script said; `None` when it is nothing that the script says.
+    pub(super) fn read(said: &[Value]) -> Option<Self> {
+        let (word, rest) = said.split_first()?;
+        Some(match (text(word)?, rest) {
+            ("FENCED", []) => Answer::Fenced,
+            ("NOROOM", [retired]) => Answer::NoRoom { retired: text(retired)?.to_owned() },
+            ("KNOWN", [epoch, seq, ts, id]) => Answer::Known {
+                cursor: Cursor::new(number(epoch)?, number(seq)?),
+                ts: number(ts)?,
+                id: Uuid::from_slice(bytes(id)?).ok()?,
+            },
+            ("REUSED", []) => Answer::Reused,
+            ("ASK", []) => Answer::Ask,
+            ("TARGET", []) => Answer::Target,
+            ("NOTFOUND", []) => Answer::NotFound,
+            ("NOTYOURS", []) => Answer::NotYours,
+            ("FULL", []) => Answer::Full,
+            ("OK", [epoch, seq, ts, n]) => Answer::Done {
+                cursor: Cursor::new(number(epoch)?, number(seq)?),
+                ts: number(ts)?,
+                n: number(n)?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    std::str::from_utf8(bytes(value)?).ok()
+}
+
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    text(value)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::redis::tests::event;
+
+    proptest! {
+        #[test]
+        fn the_pieces_with_the_numbers_between_are_the_event(
+            text in any::<String>(), label in any::<String>(), client_id in "\\PC{0,20}", target in any::<Option<u32>>(),
+            epoch in 1u32.., seq in 1u64..1 << 53, ts in 0i64..1 << 53,
+        ) {
+            let event = Event {
+                room: label.into(),
+                text: Some(text.into()),
+                client_id: client_id.parse().ok(),
+                target: target.map(|target| Seq(target.into())),
+                epoch: Epoch(epoch),
+                ts,
+                ..event(seq)
+            };
+            let [head, middle, tail] = pieces(&event);
+            prop_assert_eq!(format!("{head}{epoch},\"seq\":{seq}{middle}{ts}{tail}"), to_json(&event));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What is read of a room: the newest part from Redis, what lies below it from the archive, joined by seq.
+//!
+//! The stream of a room in Redis is trimmed only below what the archive has. So whatever lies below its first entry
+//! is the archive's, and above it nothing is missing.
+
+use std::{collections::HashMap, sync::Arc};
+
+use redis::{Pipeline, Value, from_redis_value, streams::StreamRangeReply};
+
+use super::{
+    Agreed, RedisLog, fenced,
+    keys::{self, Names},
+    link::Wire,
+};
+use crate::{
+    event::{Cursor, Epoch, Event, EventKind, Extent, LogId, Part, Room, RoomId, Seq},
+    log::{LogError, LogErrorKind},
+};
+
+/// The head of a room, as readers may see it: `tip` is the last event that has reached the server's durability.
+struct Head {
+    extent: Extent,
+    has_fixes: bool,
+}
+
+/// What became of a message since it was written, as far as the archive may not know of it yet.
+enum Fix {
+    Deleted,
+    Edited { text: Arc<str>, ts: i64 },
+}
+
+/// Corrections of a part of a log, by the message's seq.
+type Fixes = HashMap<Seq, Fix>;
+
+/// A part of a log.
+struct Window {
+    /// Ascending, as written.
+    events: Vec<Event>,
+    /// What corrects them, as far as Redis knows.
+    fixes: Fixes,
+    /// From which seq on they are from Redis, and their corrections with them.
+    here: Seq,
+}
+
+impl Window {
+    fn archived(events: Vec<Event>) -> Self {
+        Window { events, fixes: Fixes::new(), here: Seq::MAX }
+    }
+}
+
+impl RedisLog {
+    pub(in crate::log) async fn extent(&self, room: RoomId) -> Result<Extent, LogError> {
+        match self.head(room).await? {
+            Some(head) => Ok(head.extent),
+            None => Ok(self.archive.extent(room).await?),
+        }
+    }
+
+    pub(in crate::log) async fn read(
+        &self,
+        room: &Room,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Event>, LogError> {
+        let Window { mut events, fixes, .. } = self.after(room, after, limit).await?;
+        scrub(&mut events, &fixes);
+        Ok(events)
+    }
+
+    pub(in crate::log) async fn last(&self, room: &Room, count: usize) -> Result<Vec<Event>, LogError> {
+        let Window { mut events, fixes, .. } = self.below(room, Seq::MAX, count).await?;
+        scrub(&mut events, &fixes);
+        Ok(events)
+    }
+
+    pub(in crate::log) async fn page(
+        &self,
+        room: &Room,
+        part: Part,
+        limit: usize,
+    ) -> Result<Vec<Event>, LogError> {
+        let Window { mut events, fixes, here } = match part {
+            Part::Newest => self.below(room, Seq::MAX, limit).await?,
+            Part::Before(seq) => self.below(room, seq, limit).await?,
+            Part::After(seq) => self.after(room, seq, limit).await?,
+        };
+        scrub(&mut events, &fixes);
+        // Of what is here, all corrections are here too.
+        let older = events.iter().filter(|event| event.seq < here && is_standing(event));
+        let older: Vec<Seq> = older.map(|event| event.seq).filter(|seq| !fixes.contains_key(seq)).collect();
+        let mut edits: HashMap<Seq, (Arc<str>, i64)> = HashMap::new();
+        if !older.is_empty() {
+            let found = self.archive.edited(room.id, &older).await?;
+            edits.extend(found.into_iter().map(|(seq, text, ts)| (seq, (text, ts))));
+        }
+        for (seq, fix) in fixes {
+            if let Fix::Edited { text, ts } = fix {
+                edits.insert(seq, (text, ts));
+            }
+        }
+        for event in events.iter_mut().filter(|event| is_standing(event)) {
+            if let Some((text, ts)) = edits.remove(&event.seq) {
+                event.text = Some(text);
+                event.edited = Some(ts);
+            }
+        }
+        Ok(events)
+    }
+
+    /// Up to `limit` events above `after`, ascending, with what corrects them.
+    async fn after(&self, room: &Room, after: Seq, limit: usize) -> Result<Window, LogError> {
+        let Some(head) = self.head(room.id).await? else {
+            return Ok(Window::archived(self.archive.after(room, after, Seq::MAX, limit).await?));
+        };
+        let tip = head.extent.tip;
+        if after >= tip || limit == 0 {
+            return Ok(Window::archived(Vec::new()));
+        }
+        let range = |pipeline: &mut Pipeline, names: Names| {
+            let range = redis::cmd("XRANGE")
+                .arg(names.log(room.id))
+                .arg(format!("{}-0", after.next()))
+                .arg(format!("{tip}-0"))
+                .arg("COUNT")
+                .arg(limit)
+                .take();
+            pipeline.add_command(range);
+        };
+        let mut events = events(self.look(room.id, range).await?.first())?;
+        let here = events.first().map_or(tip.next(), |event| event.seq);
+        if here > after.next() {
+            let mut older = self.archive.after(room, after, here.before(), limit).await?;
+            events.truncate(limit - older.len().min(limit));
+            older.append(&mut events);
+            events = older;
+        }
+        let fixes = self.fixes(room.id, &head, &events).await?;
+        Ok(Window { events, fixes, here })
+    }
+
+    /// The newest `count` events below `below`, ascending, with what corrects them. While the archive is away,
+    /// those of them that are here, unless there are none.
+    async fn below(&self, room: &Room, below: Seq, count: usize) -> Result<Window, LogError> {
+        let Some(head) = self.head(room.id).await? else {
+            return Ok(Window::archived(self.archive.before(room, below, count).await?));
+        };
+        let end = head.extent.tip.next().min(below);
+        let range = |pipeline: &mut Pipeline, names: Names| {
+            let range = redis::cmd("XREVRANGE")
+                .arg(names.log(room.id))
+                .arg(format!("{}-0", end.before()))
+                .arg("-")
+                .arg("COUNT")
+                .arg(count)
+                .take();
+            pipeline.add_command(range);
+        };
+        let mut events = events(self.look(room.id, range).await?.first())?;
+        events.reverse();
+        let here = events.first().map_or(end, |event| event.seq);
+        if events.len() < count && here > head.extent.first {
+            match self.archive.before(room, here, count - events.len()).await {
+                Ok(mut older) => {
+                    older.append(&mut events);
+                    events = older;
+                }
+                Err(e) if events.is_empty() => return Err(e.into()),
+                Err(_) => {}
+            }
+        }
+        let fixes = self.fixes(room.id, &head, &events).await?;
+        Ok(Window { events, fixes, here })
+    }
+
+    /// The room's head; `None` when the archive has all there is of the room.
+    async fn head(&self, room: RoomId) -> Result<Option<Head>, LogError> {
+        let fields = ["epoch", "base", "seq", "archived", "first", "past"];
+        let answers = self.look(room, |pipeline, names| {
+            pipeline.hmget(names.room(room), &fields).hlen(names.fix(room));
+        });
+        let answers = answers.await?;
+        let [fields, fixes] = &answers[..] else { return Err(LogErrorKind::Unavailable.into()) };
+        let fields: Vec<Option<String>> = from_redis_value(fields.clone())?;
+        let [Some(epoch), Some(base), Some(seq), Some(archived), Some(first), Some(past)] = &fields[..]
+        else {
+            return Ok(None);
+        };
+        let number = |s: &String| s.parse::<u64>().map_err(|_| LogError::from(LogErrorKind::Unavailable));
+        let tip = if self.gives_out_stored_only() { number(archived)? } else { number(seq)? };
+        let epoch = u32::try_from(number(epoch)?).map_err(|_| LogErrorKind::Unavailable)?;
+        let past: Vec<(u32, u64, u64)> = serde_json::from_str(past).map_err(|_| LogErrorKind::Unavailable)?;
+        let extent = Extent {
+            epoch: Epoch(epoch),
+            base: Seq(number(base)?),
+            tip: Seq(tip),
+            first: Seq(number(first)?),
+            past: past.into_iter().map(|(epoch, from, to)| (Epoch(epoch), from..=to)).collect(),
+        };
+        let has_fixes = from_redis_value::<u64>(fixes.clone())? > 0;
+        Ok(Some(Head { extent, has_fixes }))
+    }
+
+    /// What corrects these events.
+    async fn fixes(&self, room: RoomId, head: &Head, events: &[Event]) -> Result<Fixes, LogError> {
+        if !head.has_fixes || events.is_empty() {
+            return Ok(Fixes::new());
+        }
+        let mut asked: Vec<Seq> = events.iter().filter_map(message_of).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        if asked.is_empty() {
+            return Ok(Fixes::new());
+        }
+        let fields: Vec<String> = asked.iter().map(Seq::to_string).collect();
+        let answers = self.look(room, |pipeline, names| {
+            pipeline.hmget(names.fix(room), &fields);
+        });
+        let found: Vec<Option<Vec<u8>>> = from_redis_value(answers.await?.swap_remove(0))?;
+        let fixes = asked.into_iter().zip(found).filter_map(|(seq, fix)| Some((seq, read_fix(&fix?)?)));
+        Ok(fixes.collect())
+    }
+
+    /// Asks about a room, in one transaction with the check that this is the server that the pods agreed on.
+    async fn look(
+        &self,
+        room: RoomId,
+        ask: impl FnOnce(&mut Pipeline, Names),
+    ) -> Result<Vec<Value>, LogError> {
+        let (mut wire, agreed) = self.ready().await?;
+        let partition = LogId::from(room).partition();
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().hmget(keys::meta(partition), &["generation", "run"]);
+        ask(&mut pipeline, agreed.names());
+        let mut answers = self.ask(&mut wire, &pipeline).await?;
+        let meta: Vec<Option<String>> = from_redis_value(answers.remove(0))?;
+        if !agreed.is(&meta) {
+            self.suspect();
+            return Err(fenced());
+        }
+        Ok(answers)
+    }
+
+    pub(super) async fn ask(&self, wire: &mut Wire, pipeline: &Pipeline) -> Result<Vec<Value>, LogError> {
+        match wire.ask(pipeline).await {
+            Ok(answers) => Ok(answers),
+            Err(e) => {
+                self.link.failed(wire, &e);
+                Err(e.into())
+            }
+        }
+    }
+}
+
+impl Agreed {
+    /// Is this `generation, run` of a partition's `meta` what was agreed on?
+    pub(super) fn is(&self, meta: &[Option<String>]) -> bool {
+        matches!(meta, [Some(generation), Some(run), ..]
+            if *generation == self.generation.to_string() && **run == *self.run_id)
+    }
+}
+
+/// A message that was not deleted.
+fn is_standing(event: &Event) -> bool {
+    event.kind == EventKind::Message && event.status.is_none()
+}
+
+/// The message that this is, or is an edit of.
+fn message_of(event: &Event) -> Option<Seq> {
+    match event.kind {
+        EventKind::Message => Some(event.seq),
+        EventKind::Edit => event.target,
+        EventKind::Delete => None,
+    }
+}
+
+/// Takes the texts of deleted messages away.
+fn scrub(events: &mut [Event], fixes: &Fixes) {
+    for event in events {
+        let fix = message_of(event).and_then(|message| fixes.get(&message));
+        if matches!(fix, Some(Fix::Deleted)) {
+            *event = event.clone().scrubbed();
+        }
+    }
+}
+
+/// `d<n>:<ts>:` or `e<n>:<ts>:<text>`
+fn read_fix(fix: &[u8]) -> Option<Fix> {
+    let fix = std::str::from_utf8(fix).ok()?;
+    let mut parts = fix.splitn(3, ':');
+    let (kind, ts, text) = (parts.next()?, parts.next()?, parts.next()?);
+    match kind.as_bytes().first()? {
+        b'd' => Some(Fix::Deleted),
+        b'e' => Some(Fix::Edited { text: text.into(), ts: ts.parse().ok()? }),
+        _ => None,
+    }
+}
+
+/// The events of an answer to `XRANGE` or `XREVRANGE`.
+fn events(answer: Option<&Value>) -> Result<Vec<Event>, LogError> {
+    let answer = answer.ok_or(LogErrorKind::Unavailable)?;
+    let found: StreamRangeReply = from_redis_value(answer.clone())?;
+    let event = |id: redis::streams::StreamId| {
+        let json: Vec<u8> = id.get("e")?;
+        serde_json::from_slice(&json).ok()
+    };
+    found.ids.into_iter().map(|id| event(id).ok_or_else(|| LogErrorKind::Unavailable.into())).collect()
+}
+
+/// The place of a room's end as `HMGET room epoch seq archived` says it.
+pub(super) fn tip_of(fields: &[Option<String>], stored_only: bool) -> Option<Cursor> {
+    let [Some(epoch), Some(seq), Some(archived)] = fields else { return None };
+    let seq = if stored_only { archived } else { seq };
+    Some(Cursor::new(epoch.parse().ok()?, seq.parse().ok()?))
+}

@@ -1,0 +1,336 @@
+//! From the outbox into the archive.
+//!
+//! Each partition has one owner at a time. It reads the outboxes of all its partitions, stores what it found in one
+//! transaction, and only then lets the log trim. Everything it does may be done twice: by itself after a failure,
+//! or by two pods that each take themselves for the owner.
+
+use std::{
+    sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering},
+    time::Duration,
+};
+
+use prometheus_client::metrics::{
+    counter::Counter,
+    histogram::{Histogram, exponential_buckets},
+};
+use rand::RngExt;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use uuid::Uuid;
+
+use crate::{
+    archive::{Archive, ArchiveErrorKind},
+    clock,
+    event::{Entry, Frame, PARTITIONS},
+    faults::{self, Fault},
+    log::{Ack, Batch, Outbox, Owned, RedisLog},
+};
+
+mod lease;
+mod people;
+
+use lease::rightful;
+
+/// Rows of one transaction, at most.
+const ROWS: usize = 1000;
+/// How long a batch waits to be filled.
+const FILL: Duration = Duration::from_millis(20);
+/// How long a read of the outboxes waits for something.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a partition stays with an owner that does not say anything.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often an owner says something.
+const RENEW: Duration = Duration::from_millis(1500);
+/// How often it looks for rooms that have been quiet for long.
+const RETIRE: Duration = Duration::from_secs(60);
+/// Between two tries to store a batch: from and to.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+const _: () = assert!(RENEW.as_millis() * 3 < LEASE.as_millis());
+
+/// What is counted here.
+#[derive(Debug)]
+pub struct Figures {
+    /// Rows of batches that were stored.
+    pub batch_rows: Histogram,
+    /// Storing a batch, with all its tries.
+    pub store_seconds: Histogram,
+    /// Tries that failed.
+    pub failures: Counter,
+    /// Rows that were put aside because the archive refuses them.
+    pub quarantined: Counter,
+    /// Places that the archive has with another event: an alarm.
+    pub conflicts: Counter,
+    owned: AtomicU64,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Figures {
+            batch_rows: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            store_seconds: clock::latency(),
+            failures: Counter::default(),
+            quarantined: Counter::default(),
+            conflicts: Counter::default(),
+            owned: AtomicU64::new(0),
+        }
+    }
+
+    /// Partitions that this pod owns.
+    pub fn owned(&self) -> u64 {
+        self.owned.load(Ordering::Relaxed)
+    }
+}
+
+/// The writer of this pod.
+pub struct Writer {
+    log: Arc<RedisLog>,
+    archive: Archive,
+    pod: Uuid,
+    pods: watch::Receiver<Vec<Uuid>>,
+    owned: Mutex<Vec<Owned>>,
+    figures: Figures,
+}
+
+impl Writer {
+    /// Starts to write: `pods` are those that live, which share the partitions between them.
+    pub fn start(
+        log: Arc<RedisLog>,
+        archive: Archive,
+        pod: Uuid,
+        pods: watch::Receiver<Vec<Uuid>>,
+    ) -> Arc<Self> {
+        let writer =
+            Arc::new(Writer { log, archive, pod, pods, owned: Mutex::default(), figures: Figures::new() });
+        let (batches, to_store) = mpsc::channel(1);
+        tokio::spawn(keep_leases(Arc::downgrade(&writer)));
+        tokio::spawn(read(Arc::downgrade(&writer), batches));
+        let (stored, to_finish) = mpsc::channel(1);
+        tokio::spawn(store(Arc::downgrade(&writer), to_store, stored));
+        tokio::spawn(finish(Arc::downgrade(&writer), to_finish));
+        tokio::spawn(people::tend(Arc::downgrade(&writer)));
+        writer
+    }
+
+    /// What is counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Gives its partitions back, so that others need not wait for their time to end.
+    pub async fn close(&self) {
+        let owned: Vec<u8> = self.owned().iter().map(|owned| owned.partition).collect();
+        _ = self.log.own(self.pod, &owned, Duration::ZERO).await;
+    }
+
+    fn owned(&self) -> Vec<Owned> {
+        self.owned.lock().expect("no panic while locked").clone()
+    }
+
+    /// Takes what it should have and gives back what it should not.
+    async fn keep(&self) {
+        let pods = self.pods.borrow().clone();
+        let (mine, others): (Vec<u8>, Vec<u8>) =
+            (0..PARTITIONS).partition(|partition| rightful(*partition, &pods) == Some(self.pod));
+        let surplus: Vec<u8> =
+            self.owned().iter().map(|owned| owned.partition).filter(|p| others.contains(p)).collect();
+        let owned = match self.log.own(self.pod, &mine, LEASE).await {
+            Ok(owned) => owned,
+            // It may be the owner still; if not, what it writes is refused.
+            Err(e) => {
+                tracing::debug!(error = %e, "partitions could not be taken");
+                return;
+            }
+        };
+        self.figures.owned.store(owned.len() as u64, Ordering::Relaxed);
+        *self.owned.lock().expect("no panic while locked") = owned;
+        _ = self.log.own(self.pod, &surplus, Duration::ZERO).await;
+    }
+
+    /// Stores entries of a batch, however long it takes; `None` when its generation ended meanwhile: then they were
+    /// read from the outbox once more, and stored with all else that was known.
+    async fn keep_storing(&self, batch: &Batch, entries: &[Entry]) -> Option<()> {
+        let standing = self.log.standing();
+        let mut pause = PAUSE.0;
+        loop {
+            match self.archive.store(entries).await {
+                Ok(stored) => {
+                    for (room, seq) in &stored.conflicts {
+                        tracing::error!(room = %room.0, %seq, "the archive has another event at this place");
+                    }
+                    self.figures.conflicts.inc_by(stored.conflicts.len() as u64);
+                    return Some(());
+                }
+                Err(e) if e.kind == ArchiveErrorKind::Refused => {
+                    return self.store_apart(batch, entries).await;
+                }
+                Err(e) => {
+                    if pause == PAUSE.0 {
+                        tracing::warn!(error = %e, rows = entries.len(), "a batch could not be stored; trying again");
+                    }
+                    self.figures.failures.inc();
+                }
+            }
+            if !batch.stands(&standing.borrow()) {
+                return None;
+            }
+            let jitter = rand::rng().random_range(0.5..1.0);
+            sleep(pause.mul_f64(jitter)).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// The archive refuses something in here: halves it until it is found, and puts that aside.
+    async fn store_apart(&self, batch: &Batch, entries: &[Entry]) -> Option<()> {
+        if let [entry] = entries {
+            return self.put_aside(batch, entry).await;
+        }
+        let (first, second) = entries.split_at(entries.len() / 2);
+        Box::pin(self.keep_storing(batch, first)).await?;
+        Box::pin(self.keep_storing(batch, second)).await
+    }
+
+    async fn put_aside(&self, batch: &Batch, entry: &Entry) -> Option<()> {
+        let standing = self.log.standing();
+        loop {
+            let put_aside = match self.archive.store(std::slice::from_ref(entry)).await {
+                Ok(_) => return Some(()),
+                Err(e) if e.kind == ArchiveErrorKind::Refused => {
+                    let error = e.to_string();
+                    self.archive.quarantine(entry, &error).await.map(|()| error)
+                }
+                Err(e) => Err(e),
+            };
+            match put_aside {
+                Ok(error) => {
+                    let (room, seq) = (entry.room.0, entry.event.seq);
+                    tracing::error!(%room, %seq, error, "the archive refuses an event; it was put aside");
+                    self.figures.quarantined.inc();
+                    return Some(());
+                }
+                Err(_) => self.figures.failures.inc(),
+            };
+            if !batch.stands(&standing.borrow()) {
+                return None;
+            }
+            sleep(PAUSE.1).await;
+        }
+    }
+
+    /// The archive has it: trims, and tells readers if they were not to see it before.
+    async fn done(&self, batch: &Batch) {
+        #[expect(clippy::cast_precision_loss, reason = "rows of a batch are few")]
+        self.figures.batch_rows.observe(batch.entries.len() as f64);
+        let standing = self.log.standing();
+        while let Err(e) = self.log.archived(batch, &self.owned()).await {
+            tracing::debug!(error = %e, "the outbox could not be trimmed; trying again");
+            sleep(PAUSE.0).await;
+            if !batch.stands(&standing.borrow()) {
+                return;
+            }
+        }
+        if self.log.ack() == Ack::Stored {
+            for entry in &batch.entries {
+                self.log.say(entry.room.into(), Frame::new(&entry.event).said());
+            }
+        }
+    }
+}
+
+async fn keep_leases(writer: Weak<Writer>) {
+    let (mut standing, mut pods) = match writer.upgrade() {
+        Some(writer) => (writer.log.standing(), writer.pods.clone()),
+        None => return,
+    };
+    let mut retire_at = Instant::now() + RETIRE;
+    loop {
+        let Some(writer) = writer.upgrade() else { return };
+        writer.keep().await;
+        if Instant::now() >= retire_at {
+            retire_at = Instant::now() + RETIRE;
+            for owned in writer.owned() {
+                _ = writer.log.retire(owned).await;
+            }
+        }
+        drop(writer);
+        tokio::select! {
+            () = sleep(RENEW) => {}
+            changed = pods.changed() => if changed.is_err() { return },
+            changed = standing.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn read(writer: Weak<Writer>, batches: mpsc::Sender<Batch>) {
+    let mut outbox: Option<Outbox> = None;
+    loop {
+        let Some(writer) = writer.upgrade() else { return };
+        let standing = writer.log.standing().borrow().clone();
+        outbox = outbox.filter(|outbox| outbox.stands(&standing));
+        let read = async {
+            let outbox = match &mut outbox {
+                Some(outbox) => outbox,
+                None => outbox.insert(writer.log.outbox().await?),
+            };
+            fill(&writer, outbox).await
+        };
+        match read.await {
+            Ok(batch) if batch.is_empty() => {}
+            Ok(batch) => {
+                drop(writer);
+                if batches.send(batch).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Err(_) => outbox = None,
+        }
+        if outbox.is_none() || writer.owned().is_empty() {
+            drop(writer);
+            sleep(PATIENCE / 5).await;
+        }
+    }
+}
+
+/// One batch: as much as there is, up to its bound, within the time that it may take to fill.
+async fn fill(writer: &Writer, outbox: &mut Outbox) -> Result<Batch, crate::log::LogError> {
+    let mut batch = outbox.read(&writer.owned(), ROWS, Some(PATIENCE)).await?;
+    let until = Instant::now() + FILL;
+    while !batch.is_empty() && batch.entries.len() < ROWS && Instant::now() < until {
+        sleep_until(until).await;
+        let room = ROWS - batch.entries.len();
+        batch.append(outbox.read(&writer.owned(), room, None).await?);
+    }
+    Ok(batch)
+}
+
+async fn store(writer: Weak<Writer>, mut batches: mpsc::Receiver<Batch>, stored: mpsc::Sender<Batch>) {
+    while let Some(batch) = batches.recv().await {
+        let Some(writer) = writer.upgrade() else { return };
+        if faults::is_on(Fault::BlindTrimming) {
+            writer.done(&batch).await;
+        }
+        let since = Instant::now();
+        let mut is_stored = true;
+        for entries in batch.entries.chunks(ROWS) {
+            is_stored &= writer.keep_storing(&batch, entries).await.is_some();
+        }
+        if is_stored {
+            writer.figures.store_seconds.observe(since.elapsed().as_secs_f64());
+            drop(writer);
+            if stored.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Trims one batch while the next is being stored.
+async fn finish(writer: Weak<Writer>, mut stored: mpsc::Receiver<Batch>) {
+    while let Some(batch) = stored.recv().await {
+        let Some(writer) = writer.upgrade() else { return };
+        writer.done(&batch).await;
+    }
+}
