@@ -63,6 +63,11 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.process.port())
     }
 
+    /// The same, as this user.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        format!("redis://{user}:{password}@127.0.0.1:{}", self.process.port())
+    }
+
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.process.port()

@@ -7,49 +7,52 @@ use std::{
 };
 
 use loadtest::{http::Request, speak::whole_log, stream::Next};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Pod, deadline, wait_for},
+    harness::{Maru, deadline, wait_for},
     raw::Raw,
 };
 
-fn texts(pod: &Pod, room: &str) -> Vec<String> {
-    let log = whole_log(&mut pod.client(), room).unwrap();
+fn texts(maru: &Maru, room: &str) -> Vec<String> {
+    let log = whole_log(&mut maru.client(), room).unwrap();
     let text = |data: &str| serde_json::from_str::<Value>(data).unwrap()["text"].as_str().unwrap().to_owned();
     log.iter().map(|kept| text(&kept.data)).collect()
 }
 
 #[test]
 fn a_pod_that_is_told_to_end_takes_leave_of_everybody() {
-    let mut pod = Pod::with(&["--rate-limit", "off", "--drain", "3s"]);
-    let mut seated: Vec<_> = (0..20).map(|_| pod.listen_live("/r/lobby")).collect();
-    let (_, mut lines) =
-        pod.client().open(&Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson")).unwrap();
-    let (_, mut old) = pod.client().open(&Request::new("GET", "/r/lobby").http10()).unwrap();
-    pod.wait_for_metric("maru_streams", |streams| streams == 22.0);
-    let mut half = Raw::saying(&pod, "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nunder ");
-    let mut kept = Raw::saying(&pod, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut maru = Maru::with(&["--rate-limit", "off", "--drain", "3s"]);
+    let mut seated: Vec<_> = (0..20).map(|_| maru.listen_live("/r/lobby")).collect();
+    let (_, mut lines) = maru
+        .client()
+        .open(&Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson"))
+        .unwrap();
+    let (_, mut old) = maru.client().open(&Request::new("GET", "/r/lobby").http10()).unwrap();
+    maru.wait_for_metric("maru_streams", |streams| streams == 22.0);
+    let mut half =
+        Raw::saying(&maru, "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nunder ");
+    let mut kept = Raw::saying(&maru, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(kept.answer().unwrap().status, 200);
     let poll = {
-        let mut client = pod.client().timeout(Duration::from_secs(40));
+        let mut client = maru.client().timeout(Duration::from_secs(40));
         thread::spawn(move || client.get("/r/attic?poll=1&since=1-0").unwrap())
     };
-    pod.wait_for_metric("maru_streams", |streams| streams == 23.0);
+    maru.wait_for_metric("maru_streams", |streams| streams == 23.0);
 
-    pod.tell_to_end();
+    maru.tell_to_end();
     let told = Instant::now();
-    wait_for("it is unready", || pod.client().get("/readyz").unwrap().status == 503);
+    wait_for("it is unready", || maru.client().get("/readyz").unwrap().status == 503);
     assert!(told.elapsed() < Duration::from_secs(2), "only after {:?}", told.elapsed());
     // Balancers have not noticed yet: it is alive, takes connections, and goes on as before.
-    assert_eq!(pod.client().get("/healthz").unwrap().status, 200);
-    assert_eq!(pod.say("lobby", "late").status, 201);
+    assert_eq!(maru.client().get("/healthz").unwrap().status, 200);
+    assert_eq!(maru.say("lobby", "late").status, 201);
     assert!(seated[0].wait_for("message", deadline()).unwrap().data.contains("late"));
-    let mut newcomer = pod.listen_live("/r/lobby");
+    let mut newcomer = maru.listen_live("/r/lobby");
     newcomer.wait_for("bye", deadline()).unwrap();
     // It takes no more now. What was begun before is answered all the same.
-    wait_for("it takes no more", || std::net::TcpStream::connect(pod.address()).is_err());
+    wait_for("it takes no more", || !maru.takes_connections());
     half.send("way!");
     assert_eq!(half.answers().iter().map(|answer| answer.status).collect::<Vec<_>>(), [201]);
     assert!(kept.answers().is_empty());
@@ -89,19 +92,19 @@ fn a_pod_that_is_told_to_end_takes_leave_of_everybody() {
 
     // Clients close when they have read the end; those that do not are waited for a little.
     drop((seated, newcomer));
-    assert_eq!(pod.ended().code(), Some(0));
-    pod.restart();
-    assert_eq!(texts(&pod, "lobby"), ["late", "under way!"]);
+    assert_eq!(maru.ended().code(), Some(0));
+    maru.restart();
+    assert_eq!(texts(&maru, "lobby"), ["late", "under way!"]);
 }
 
 #[test]
 fn nothing_that_was_answered_is_lost_while_it_drains() {
-    let mut pod = Pod::with(&["--rate-limit", "off", "--drain", "1s"]);
-    let address = pod.address();
-    let mut reader = pod.listen_live("/r/lobby");
+    let mut maru = Maru::with(&["--rate-limit", "off", "--drain", "1s"]);
+    let mut reader = maru.listen_live("/r/lobby");
     let acknowledged: Vec<HashMap<String, String>> = thread::scope(|scope| {
         let speakers: Vec<_> = (0..4)
             .map(|speaker| {
+                let address = maru.address();
                 scope.spawn(move || {
                     let (mut acknowledged, mut n) = (HashMap::new(), 0);
                     // A connection each, and one kept.
@@ -128,8 +131,8 @@ fn nothing_that_was_answered_is_lost_while_it_drains() {
                 })
             })
             .collect();
-        pod.wait_for_metric("maru_messages_total", |messages| messages > 50.0);
-        pod.tell_to_end();
+        maru.wait_for_metric("maru_messages_total", |messages| messages > 50.0);
+        maru.tell_to_end();
         speakers.into_iter().map(|speaker| speaker.join().unwrap()).collect()
     });
     // The reader got each once, in order, up to its end.
@@ -142,9 +145,9 @@ fn nothing_that_was_answered_is_lost_while_it_drains() {
         }
     }
     drop(reader);
-    assert_eq!(pod.ended().code(), Some(0));
-    pod.restart();
-    let log = whole_log(&mut pod.client(), "lobby").unwrap();
+    assert_eq!(maru.ended().code(), Some(0));
+    maru.restart();
+    let log = whole_log(&mut maru.client(), "lobby").unwrap();
     let mut kept: HashMap<String, Vec<String>> = HashMap::new();
     for event in &log {
         let text = serde_json::from_str::<Value>(&event.data).unwrap()["text"].as_str().unwrap().to_owned();
@@ -155,7 +158,7 @@ fn nothing_that_was_answered_is_lost_while_it_drains() {
     }
     assert!(kept.values().all(|places| places.len() == 1), "something was said twice");
     // And what it had not got it gets now.
-    let mut back = loadtest::stream::Listen::to("/r/lobby").after(&tip).open(pod.address()).unwrap();
+    let mut back = loadtest::stream::Listen::to("/r/lobby").after(&tip).open(maru.address()).unwrap();
     for expected in seen + 1..=log.len() {
         assert_eq!(back.wait_for("message", deadline()).unwrap().id, Some(format!("1-{expected}")));
     }
@@ -163,16 +166,15 @@ fn nothing_that_was_answered_is_lost_while_it_drains() {
 
 #[test]
 fn an_interrupt_ends_it_too_and_nobody_has_to_wait() {
-    let mut pod = Pod::with(&["--drain", "0s"]);
-    let mut stream = pod.listen_live("/r/lobby");
-    pod.say("lobby", "hi");
-    let pid = Pid::from_raw(i32::try_from(pod.pid()).unwrap()).unwrap();
+    let mut maru = Maru::with(&["--drain", "0s"]);
+    let mut stream = maru.listen_live("/r/lobby");
+    maru.say("lobby", "hi");
     let told = Instant::now();
-    kill_process(pid, Signal::INT).unwrap();
+    maru.signal(Signal::INT);
     assert_eq!(stream.wait_for("bye", deadline()).unwrap().data, r#"{"code":"draining"}"#);
     drop(stream);
-    assert_eq!(pod.ended().code(), Some(0));
+    assert_eq!(maru.ended().code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(8), "it took {:?}", told.elapsed());
-    pod.restart();
-    assert_eq!(texts(&pod, "lobby"), ["hi"]);
+    maru.restart();
+    assert_eq!(texts(&maru, "lobby"), ["hi"]);
 }

@@ -1,26 +1,28 @@
 //! Section 7: what is refused, with which code, and what a page of another site may not do.
 
+use std::net::SocketAddr;
+
 use loadtest::{
-    http::{Request, Response},
+    http::{Client, Request, Response},
     speak::whole_log,
 };
 use serde_json::json;
 
-use crate::harness::{Pod, assert_problem};
+use crate::harness::{Maru, assert_problem};
 
 const UUID: &str = "6f1c4a52-3b8e-4c9d-9a57-0d2f8e5b7c11";
 
-fn is_silent(pod: &Pod) -> bool {
-    whole_log(&mut pod.client(), "lobby").unwrap().is_empty()
+fn is_silent(maru: &Maru) -> bool {
+    whole_log(&mut maru.client(), "lobby").unwrap().is_empty()
 }
 
-fn json_post(pod: &Pod, target: &str, body: impl Into<Vec<u8>>) -> Response {
-    pod.client().post(target, "application/json", body).unwrap()
+fn json_post(maru: &Maru, target: &str, body: impl Into<Vec<u8>>) -> Response {
+    maru.client().post(target, "application/json", body).unwrap()
 }
 
 #[test]
 fn what_is_not_json_is_a_bad_request() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let deep = |depth: usize| format!("{{\"text\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     let bodies: Vec<Vec<u8>> = vec![
         b"".to_vec(),
@@ -55,7 +57,7 @@ fn what_is_not_json_is_a_bad_request() {
         deep(7000).into_bytes(),
     ];
     for body in bodies {
-        let answer = json_post(&pod, "/r/lobby", body.clone());
+        let answer = json_post(&maru, "/r/lobby", body.clone());
         assert_eq!(
             answer.status,
             400,
@@ -66,15 +68,15 @@ fn what_is_not_json_is_a_bad_request() {
         assert_problem(&answer, 400, "bad_request");
     }
     for name in ["7", "[]", "\"\\ud800\"", "{}"] {
-        assert_problem(&json_post(&pod, "/api/session", format!("{{\"name\":{name}}}")), 400, "bad_request");
+        assert_problem(&json_post(&maru, "/api/session", format!("{{\"name\":{name}}}")), 400, "bad_request");
     }
-    assert_problem(&json_post(&pod, "/api/session", "[\"Ann\"]"), 400, "bad_request");
-    assert!(is_silent(&pod));
+    assert_problem(&json_post(&maru, "/api/session", "[\"Ann\"]"), 400, "bad_request");
+    assert!(is_silent(&maru));
 }
 
 #[test]
 fn json_is_read_as_json_is_written() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let deep = format!("{{\"more\":{}{},\"text\":\"deep\"}}", "[".repeat(100), "]".repeat(100));
     let bodies = [
         (" {\n\"text\" : \"spaced\"\t}\r\n", "spaced"),
@@ -85,55 +87,55 @@ fn json_is_read_as_json_is_written() {
     ];
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.chat+json"] {
         for (body, text) in bodies {
-            let answer = pod.client().post("/r/lobby", kind, body).unwrap();
+            let answer = maru.client().post("/r/lobby", kind, body).unwrap();
             assert_eq!(answer.status, 201, "{body}: {}", answer.text());
-            let page = pod.client().get("/api/history?room=lobby&limit=1").unwrap().json();
+            let page = maru.client().get("/api/history?room=lobby&limit=1").unwrap().json();
             assert_eq!(page["events"][0]["text"], text);
         }
     }
     // Whatever depth means, the pod outlives it.
     let deeper = format!("{{\"text\":\"x\",\"more\":{}{}}}", "[".repeat(7000), "]".repeat(7000));
-    let answer = json_post(&pod, "/r/lobby", deeper);
+    let answer = json_post(&maru, "/r/lobby", deeper);
     assert!(matches!(answer.status, 201 | 400), "{}", answer.text());
-    assert_eq!(pod.client().get("/healthz").unwrap().status, 200);
+    assert_eq!(maru.client().get("/healthz").unwrap().status, 200);
 }
 
 #[test]
 fn a_text_is_utf_8() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     for text in [&b"\xff"[..], b"a\xc0\x80b", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xea\xb0"] {
-        assert_problem(&pod.client().post("/r/lobby", "text/plain", text).unwrap(), 400, "bad_request");
+        assert_problem(&maru.client().post("/r/lobby", "text/plain", text).unwrap(), 400, "bad_request");
     }
     let key = |key: &str| Request::new("POST", "/r/lobby").header("Idempotency-Key", key).body("x");
-    assert_problem(&pod.client().send(&key(&"x".repeat(65))).unwrap(), 400, "bad_request");
+    assert_problem(&maru.client().send(&key(&"x".repeat(65))).unwrap(), 400, "bad_request");
     for target in ["/r/lobby?name=%FF%FE", "/r/lobby?ack=never"] {
-        let answer = pod.client().post(target, "text/plain", "x").unwrap();
+        let answer = maru.client().post(target, "text/plain", "x").unwrap();
         assert!(matches!(answer.status, 201 | 400), "{}", answer.text());
     }
-    assert_problem(&pod.client().post("/r/lobby?ack=never", "text/plain", "x").unwrap(), 400, "bad_request");
+    assert_problem(&maru.client().post("/r/lobby?ack=never", "text/plain", "x").unwrap(), 400, "bad_request");
 }
 
 #[test]
 fn a_type_that_is_not_understood_is_415() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     for kind in ["multipart/form-data; boundary=x", "Multipart/Mixed", "multipart/form-data"] {
-        assert_problem(&pod.client().post("/r/lobby", kind, "--x--").unwrap(), 415, "unsupported_type");
+        assert_problem(&maru.client().post("/r/lobby", kind, "--x--").unwrap(), 415, "unsupported_type");
     }
-    let (token, _) = pod.sign_in("Ann");
+    let (token, _) = maru.sign_in("Ann");
     for (method, target) in
         [("POST", "/api/session"), ("PATCH", "/api/session"), ("POST", "/api/session/ticket")]
     {
         let request = Request::new(method, target).header("Content-Type", "text/plain").body("name=Ann");
-        assert_problem(&pod.client_as(&token).send(&request).unwrap(), 415, "unsupported_type");
+        assert_problem(&maru.client_as(&token).send(&request).unwrap(), 415, "unsupported_type");
     }
-    assert!(is_silent(&pod));
+    assert!(is_silent(&maru));
 }
 
 #[test]
 fn what_is_not_there_is_404_and_so_is_what_one_may_not_know_of() {
-    let pod = Pod::start();
-    let (token, _) = pod.sign_in("Ann");
-    let unknown = pod.client().get("/nowhere").unwrap();
+    let maru = Maru::start();
+    let (token, _) = maru.sign_in("Ann");
+    let unknown = maru.client().get("/nowhere").unwrap();
     assert_problem(&unknown, 404, "not_found");
     let gets = [
         "/nowhere/at/all".to_owned(),
@@ -155,7 +157,7 @@ fn what_is_not_there_is_404_and_so_is_what_one_may_not_know_of() {
         format!("/api/history?room={UUID}"),
     ];
     for target in &gets {
-        for mut client in [pod.client(), pod.client_as(&token)] {
+        for mut client in [maru.client(), maru.client_as(&token)] {
             let answer = client.get(target).unwrap();
             assert_problem(&answer, 404, "not_found");
             assert_eq!(answer.text(), unknown.text(), "{target}");
@@ -175,7 +177,7 @@ fn what_is_not_there_is_404_and_so_is_what_one_may_not_know_of() {
         ("DELETE", "/api/chat/lobby/messages/1".to_owned()),
         ("POST", "/nowhere".to_owned()),
     ] {
-        let answer = pod.client_as(&token).send(&Request::new(method, &target).body("x")).unwrap();
+        let answer = maru.client_as(&token).send(&Request::new(method, &target).body("x")).unwrap();
         assert_problem(&answer, 404, "not_found");
         assert_eq!(answer.text(), unknown.text(), "{method} {target}");
     }
@@ -183,12 +185,12 @@ fn what_is_not_there_is_404_and_so_is_what_one_may_not_know_of() {
 
 #[test]
 fn a_name_that_no_room_can_have_is_a_bad_request() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let long = "x".repeat(65);
     for name in ["a b", "a.b", "a/b", "😀", "a\n", "search", "SEARCH", "..", long.as_str()] {
         let target = format!("/r/{}", loadtest::speak::percent_encoded(name));
-        assert_problem(&pod.client().get(&target).unwrap(), 400, "bad_request");
-        assert_problem(&pod.client().post(&target, "text/plain", "x").unwrap(), 400, "bad_request");
+        assert_problem(&maru.client().get(&target).unwrap(), 400, "bad_request");
+        assert_problem(&maru.client().post(&target, "text/plain", "x").unwrap(), 400, "bad_request");
     }
     for query in [
         "",
@@ -201,13 +203,13 @@ fn a_name_that_no_room_can_have_is_a_bad_request() {
         "?room=lobby&after=1",
         "?room=lobby&before=1-5&after=1-1",
     ] {
-        assert_problem(&pod.client().get(&format!("/api/history{query}")).unwrap(), 400, "bad_request");
+        assert_problem(&maru.client().get(&format!("/api/history{query}")).unwrap(), 400, "bad_request");
     }
 }
 
 #[test]
 fn a_method_that_a_path_does_not_know_is_405_with_those_that_it_does() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     for (method, target, allowed) in [
         ("PUT", "/r/lobby", "GET, HEAD, OPTIONS, POST"),
         ("DELETE", "/r/lobby/", "GET, HEAD, OPTIONS, POST"),
@@ -221,20 +223,20 @@ fn a_method_that_a_path_does_not_know_is_405_with_those_that_it_does() {
         ("PROPFIND", "/", "GET, HEAD, OPTIONS"),
         ("get", "/healthz", "GET, HEAD, OPTIONS"),
     ] {
-        let answer = pod.client().send(&Request::new(method, target)).unwrap();
+        let answer = maru.client().send(&Request::new(method, target)).unwrap();
         assert_problem(&answer, 405, "method_not_allowed");
         let mut methods: Vec<_> = answer.headers.get("allow").unwrap().split(", ").collect();
         methods.sort_unstable();
         assert_eq!(methods.join(", "), allowed, "{method} {target}");
     }
-    let head = pod.client().send(&Request::new("HEAD", "/healthz")).unwrap();
+    let head = maru.client().send(&Request::new("HEAD", "/healthz")).unwrap();
     assert_eq!((head.status, head.body.len()), (200, 0));
 }
 
 #[test]
 fn who_one_is_must_be_shown_where_it_matters_and_must_be_true_where_it_is_shown() {
-    let pod = Pod::start();
-    pod.say("lobby", "hi");
+    let maru = Maru::start();
+    maru.say("lobby", "hi");
     for (method, target, body) in [
         ("GET", "/api/session", None),
         ("PATCH", "/api/session", Some(r#"{"name":"Bob"}"#)),
@@ -247,30 +249,30 @@ fn who_one_is_must_be_shown_where_it_matters_and_must_be_true_where_it_is_shown(
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body);
         }
-        assert_problem(&pod.client().send(&request).unwrap(), 401, "unauthenticated");
-        assert_problem(&pod.client_as("nonsense").send(&request).unwrap(), 401, "unauthenticated");
+        assert_problem(&maru.client().send(&request).unwrap(), 401, "unauthenticated");
+        assert_problem(&maru.client_as("nonsense").send(&request).unwrap(), 401, "unauthenticated");
     }
     // A token is meant: whoever gives a bad one is not made a guest.
-    assert_problem(&pod.client_as("nonsense").get("/r/lobby").unwrap(), 401, "unauthenticated");
+    assert_problem(&maru.client_as("nonsense").get("/r/lobby").unwrap(), 401, "unauthenticated");
     assert_problem(
-        &pod.client_as("a.b.c").post("/r/lobby", "text/plain", "x").unwrap(),
+        &maru.client_as("a.b.c").post("/r/lobby", "text/plain", "x").unwrap(),
         401,
         "unauthenticated",
     );
-    assert_problem(&pod.client().get("/r/lobby?ticket=nonsense").unwrap(), 401, "unauthenticated");
+    assert_problem(&maru.client().get("/r/lobby?ticket=nonsense").unwrap(), 401, "unauthenticated");
 }
 
 #[test]
 fn a_refusal_says_nothing_of_what_is_inside() {
-    let pod = Pod::start();
-    let (token, _) = pod.sign_in("Ann");
+    let maru = Maru::start();
+    let (token, _) = maru.sign_in("Ann");
     let answers = [
-        pod.client().get("/nowhere").unwrap(),
-        json_post(&pod, "/r/lobby", "{"),
-        json_post(&pod, "/r/lobby", r#"{"text":7}"#),
-        pod.client_as(&format!("{token}x")).get("/api/session").unwrap(),
-        pod.client().get("/api/history?room=lobby&before='%3B%20DROP").unwrap(),
-        pod.client().send(&Request::new("PUT", "/r/lobby")).unwrap(),
+        maru.client().get("/nowhere").unwrap(),
+        json_post(&maru, "/r/lobby", "{"),
+        json_post(&maru, "/r/lobby", r#"{"text":7}"#),
+        maru.client_as(&format!("{token}x")).get("/api/session").unwrap(),
+        maru.client().get("/api/history?room=lobby&before='%3B%20DROP").unwrap(),
+        maru.client().send(&Request::new("PUT", "/r/lobby")).unwrap(),
     ];
     for answer in answers {
         let text = answer.text();
@@ -283,7 +285,7 @@ fn a_refusal_says_nothing_of_what_is_inside() {
 }
 
 /// What a browser sends from a page somewhere, with the cookie of somebody.
-fn from_page(pod: &Pod, headers: &[(&str, &str)], cookie: Option<&str>) -> Response {
+fn from_page(server: SocketAddr, headers: &[(&str, &str)], cookie: Option<&str>) -> Response {
     let mut request = Request::new("POST", "/r/lobby");
     for (name, value) in headers {
         request = request.header(name, value);
@@ -291,16 +293,18 @@ fn from_page(pod: &Pod, headers: &[(&str, &str)], cookie: Option<&str>) -> Respo
     if let Some(cookie) = cookie {
         request = request.header("Cookie", &format!("maru_session={cookie}"));
     }
-    pod.client().send(&request.body("hi")).unwrap()
+    Client::new(server).send(&request.body("hi")).unwrap()
 }
 
 #[test]
 fn a_post_with_the_cookie_comes_from_this_site_or_a_configured_one_or_a_program() {
-    let pod = Pod::with(&["--rate-limit", "off", "--origin", "https://blog.example,http://localhost:3000"]);
-    let (token, _) = pod.sign_in("Ann");
-    let own = format!("http://{}", pod.address());
-    let own_tls = format!("https://{}", pod.address());
-    let other_port = format!("http://127.0.0.1:{}", pod.address().port() ^ 1);
+    let maru = Maru::with(&["--rate-limit", "off", "--origin", "https://blog.example,http://localhost:3000"]);
+    let (token, _) = maru.sign_in("Ann");
+    // Each pod is a site of its own, by its port.
+    let server = maru.address();
+    let own = format!("http://{server}");
+    let own_tls = format!("https://{server}");
+    let other_port = format!("http://127.0.0.1:{}", server.port() ^ 1);
     let cases: &[(&[(&str, &str)], bool)] = &[
         (&[], true),
         (&[("Origin", &own)], true),
@@ -328,20 +332,20 @@ fn a_post_with_the_cookie_comes_from_this_site_or_a_configured_one_or_a_program(
         (&[("Host", "chat.example"), ("Origin", "https://chat.example:8443")], false),
     ];
     for (headers, is_own) in cases {
-        let answer = from_page(&pod, headers, Some(&token));
+        let answer = from_page(server, headers, Some(&token));
         if *is_own {
             assert_eq!(answer.status, 201, "{headers:?}: {}", answer.text());
         } else {
             assert_problem(&answer, 403, "bad_origin");
         }
         // Without the cookie there is nothing to misuse.
-        assert_eq!(from_page(&pod, headers, None).status, 201, "{headers:?}");
+        assert_eq!(from_page(server, headers, None).status, 201, "{headers:?}");
     }
     // All that changes something, a broken cookie too, and a cookie among others.
     let foreign = |method: &str, target: &str, cookie: &str| {
         let request =
             Request::new(method, target).header("Origin", "https://evil.example").header("Cookie", cookie);
-        pod.client().send(&request.header("Content-Type", "application/json").body("{}")).unwrap()
+        maru.client().send(&request.header("Content-Type", "application/json").body("{}")).unwrap()
     };
     let cookie = format!("theme=dark; maru_session={token}");
     for (method, target) in [
@@ -354,15 +358,15 @@ fn a_post_with_the_cookie_comes_from_this_site_or_a_configured_one_or_a_program(
         assert_problem(&foreign(method, target, &cookie), 403, "bad_origin");
     }
     assert_problem(&foreign("POST", "/api/session", "maru_session=broken"), 403, "bad_origin");
-    assert_eq!(pod.client_as(&token).get("/api/session").unwrap().status, 200);
+    assert_eq!(maru.client_as(&token).get("/api/session").unwrap().status, 200);
 }
 
 #[test]
 fn cors_answers_configured_origins_exactly() {
-    let pod = Pod::with(&["--rate-limit", "off", "--origin", "https://blog.example"]);
+    let maru = Maru::with(&["--rate-limit", "off", "--origin", "https://blog.example"]);
     let ask = |method: &str, target: &str, origin: &str| {
         let request = Request::new(method, target).header("Origin", origin);
-        pod.client().send(&request.header("Access-Control-Request-Method", "POST")).unwrap()
+        maru.client().send(&request.header("Access-Control-Request-Method", "POST")).unwrap()
     };
     let allowed = |answer: &Response| answer.headers.get("access-control-allow-origin").map(str::to_owned);
     for (method, target) in [
@@ -395,7 +399,7 @@ fn cors_answers_configured_origins_exactly() {
     assert_eq!(allowed(&ask("OPTIONS", "/r/lobby", "https://evil.example")), None);
     assert_problem(&ask("OPTIONS", "/nowhere", "https://blog.example"), 404, "not_found");
     // The answer to a refused origin can at least be read by nobody else.
-    let closed = Pod::start();
+    let closed = Maru::start();
     let request = Request::new("OPTIONS", "/r/lobby").header("Origin", "https://blog.example");
     assert_eq!(allowed(&closed.client().send(&request).unwrap()), None);
 }

@@ -3,7 +3,7 @@
 use loadtest::{http::Response, speak::whole_log};
 
 use crate::{
-    harness::{Pod, assert_problem},
+    harness::{Maru, assert_problem},
     raw::Raw,
 };
 
@@ -11,8 +11,8 @@ use crate::{
 const SMUGGLED: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled";
 const POST: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\n";
 
-fn texts(pod: &Pod) -> Vec<String> {
-    let log = whole_log(&mut pod.client(), "lobby").unwrap();
+fn texts(maru: &Maru) -> Vec<String> {
+    let log = whole_log(&mut maru.client(), "lobby").unwrap();
     let text = |data: &str| {
         serde_json::from_str::<serde_json::Value>(data).unwrap()["text"].as_str().unwrap().to_owned()
     };
@@ -29,7 +29,7 @@ fn assert_refused(answers: &[Response], status: u16, code: &str, what: &str) {
 
 #[test]
 fn a_body_has_one_length() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let framings = [
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -79,14 +79,14 @@ fn a_body_has_one_length() {
     ];
     for framing in framings {
         let sent = format!("{POST}{framing}\r\n\r\n0\r\n\r\n{SMUGGLED}");
-        assert_refused(&Raw::saying(&pod, sent).answers(), 400, "bad_request", framing);
+        assert_refused(&Raw::saying(&maru, sent).answers(), 400, "bad_request", framing);
     }
-    assert!(texts(&pod).is_empty(), "{:?}", texts(&pod));
+    assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
 }
 
 #[test]
 fn a_head_has_one_form() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let heads = [
         // Lines that do not end as lines do.
         "POST /r/lobby HTTP/1.1\nHost: x\nContent-Length: 4\n\nhalf",
@@ -143,15 +143,15 @@ fn a_head_has_one_form() {
         "POST /r/lobby HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ];
     for head in heads {
-        assert_refused(&Raw::saying(&pod, format!("{head}{SMUGGLED}")).answers(), 400, "bad_request", head);
+        assert_refused(&Raw::saying(&maru, format!("{head}{SMUGGLED}")).answers(), 400, "bad_request", head);
     }
-    assert!(texts(&pod).is_empty(), "{:?}", texts(&pod));
-    assert_eq!(pod.client().get("/healthz").unwrap().status, 200);
+    assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
+    assert_eq!(maru.client().get("/healthz").unwrap().status, 200);
 }
 
 #[test]
 fn chunks_have_one_form() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let bodies = [
         "0x5\r\nhello\r\n0\r\n\r\n",
         "+5\r\nhello\r\n0\r\n\r\n",
@@ -178,18 +178,18 @@ fn chunks_have_one_form() {
     ];
     for body in bodies {
         let sent = format!("{POST}Transfer-Encoding: chunked\r\n\r\n{body}{SMUGGLED}");
-        let answers = Raw::saying(&pod, sent).answers();
+        let answers = Raw::saying(&maru, sent).answers();
         // Some bytes mean another length, and then the body is what is wrong.
         assert_eq!(answers.len(), 1, "{body:?}");
         assert!(matches!(answers[0].status, 400 | 413), "{body:?}: {}", answers[0].text());
         assert_problem(&answers[0], answers[0].status, answers[0].json()["code"].as_str().unwrap());
     }
-    assert!(texts(&pod).is_empty(), "{:?}", texts(&pod));
+    assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
 }
 
 #[test]
 fn unusual_heads_with_one_reading_are_read() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let heads = [
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n", 200),
@@ -203,43 +203,43 @@ fn unusual_heads_with_one_reading_are_read() {
         ("GET /../healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
     ];
     for (head, status) in heads {
-        let answers = Raw::saying(&pod, head).answers();
+        let answers = Raw::saying(&maru, head).answers();
         assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [status], "{head:?}");
     }
     let chunked = "Connection: close\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=\"b\"\r\nhe\r\n003\r\nllo\r\n0\r\nX: y\r\n\r\n";
-    let answers = Raw::saying(&pod, format!("{POST}{chunked}")).answers();
+    let answers = Raw::saying(&maru, format!("{POST}{chunked}")).answers();
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201]);
-    assert_eq!(texts(&pod), ["hello"]);
+    assert_eq!(texts(&maru), ["hello"]);
 }
 
 #[test]
 fn too_long_a_target_and_too_large_a_head_are_answered_before_they_end() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     // None of them ends: whoever waits for the end would wait until the time is over.
     let target = format!("GET /{}", "x".repeat(5000));
-    assert_refused(&Raw::saying(&pod, target).answers(), 414, "uri_too_long", "a target");
+    assert_refused(&Raw::saying(&maru, target).answers(), 414, "uri_too_long", "a target");
     let method = "X".repeat(5000);
-    assert_refused(&Raw::saying(&pod, method).answers(), 400, "bad_request", "a method");
+    assert_refused(&Raw::saying(&maru, method).answers(), 400, "bad_request", "a method");
     let field = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(17_000));
-    assert_refused(&Raw::saying(&pod, field).answers(), 431, "head_too_large", "a field");
+    assert_refused(&Raw::saying(&maru, field).answers(), 431, "head_too_large", "a field");
     let fields = format!("GET / HTTP/1.1\r\nHost: x\r\n{}", "X: y\r\n".repeat(4000));
-    assert_refused(&Raw::saying(&pod, fields).answers(), 431, "head_too_large", "many fields");
+    assert_refused(&Raw::saying(&maru, fields).answers(), 431, "head_too_large", "many fields");
     let trailer = format!("{POST}Transfer-Encoding: chunked\r\n\r\n0\r\n{}", "X: y\r\n".repeat(4000));
-    let answers = Raw::saying(&pod, trailer).answers();
+    let answers = Raw::saying(&maru, trailer).answers();
     assert!(answers.len() == 1 && (400..500).contains(&answers[0].status));
-    assert!(texts(&pod).is_empty(), "{:?}", texts(&pod));
+    assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let mut sent = String::new();
     for i in 1..=50 {
         let text = format!("message {i}");
         sent.push_str(&format!("{POST}Content-Length: {}\r\n\r\n{text}", text.len()));
         sent.push_str(&format!("GET /api/history?room=lobby&after=1-{} HTTP/1.1\r\nHost: x\r\n\r\n", i - 1));
     }
-    let mut raw = Raw::to(&pod);
+    let mut raw = Raw::to(&maru);
     std::thread::scope(|scope| {
         let mut half = Raw::from_socket(raw.socket().try_clone().unwrap());
         scope.spawn(move || half.send(sent));
@@ -255,29 +255,29 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn what_comes_before_a_bad_head_is_answered_first() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     let good = format!("{POST}Content-Length: 4\r\n\r\ngood");
     let answers =
-        Raw::saying(&pod, format!("{good}{good}{POST}Content-Length: x\r\n\r\n{SMUGGLED}")).answers();
+        Raw::saying(&maru, format!("{good}{good}{POST}Content-Length: x\r\n\r\n{SMUGGLED}")).answers();
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201, 201, 400]);
     assert_refused(&answers[2..], 400, "bad_request", "the third");
-    assert_eq!(texts(&pod), ["good", "good"]);
+    assert_eq!(texts(&maru), ["good", "good"]);
 }
 
 #[test]
 fn nothing_is_read_after_a_stream_was_asked_for() {
-    let pod = Pod::start();
-    let mut raw = Raw::saying(&pod, format!("GET /r/lobby HTTP/1.1\r\nHost: x\r\n\r\n{SMUGGLED}"));
-    pod.wait_for_metric("maru_streams", |streams| streams == 1.0);
+    let maru = Maru::start();
+    let mut raw = Raw::saying(&maru, format!("GET /r/lobby HTTP/1.1\r\nHost: x\r\n\r\n{SMUGGLED}"));
+    maru.wait_for_metric("maru_streams", |streams| streams == 1.0);
     raw.send(SMUGGLED);
-    pod.say("lobby", "spoken");
-    assert_eq!(texts(&pod), ["spoken"]);
+    maru.say("lobby", "spoken");
+    assert_eq!(texts(&maru), ["spoken"]);
 }
 
 #[test]
 fn a_body_is_asked_for_when_the_client_waits_for_that() {
-    let pod = Pod::start();
-    let mut raw = Raw::saying(&pod, format!("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"));
+    let maru = Maru::start();
+    let mut raw = Raw::saying(&maru, format!("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"));
     assert_eq!(raw.answer().unwrap().status, 100);
     raw.send("hello");
     assert_eq!(raw.answer().unwrap().status, 201);
@@ -288,24 +288,24 @@ fn a_body_is_asked_for_when_the_client_waits_for_that() {
         ("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n".to_owned(), 404),
         ("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n".to_owned(), 405),
     ] {
-        let answers = Raw::saying(&pod, format!("{head}Expect: 100-continue\r\n\r\n")).answers();
+        let answers = Raw::saying(&maru, format!("{head}Expect: 100-continue\r\n\r\n")).answers();
         assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [status], "{head}");
     }
-    assert_eq!(texts(&pod), ["hello"]);
+    assert_eq!(texts(&maru), ["hello"]);
 }
 
 #[test]
 fn a_body_that_nobody_wants_is_no_next_request() {
-    let pod = Pod::start();
+    let maru = Maru::start();
     for head in ["POST /nowhere", "POST /healthz", "GET /healthz", "DELETE /api/session"] {
         let length = SMUGGLED.len();
         let sent = format!("{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{SMUGGLED}");
-        let mut raw = Raw::saying(&pod, sent);
+        let mut raw = Raw::saying(&maru, sent);
         assert!(raw.answer().is_some());
         // Whether it closes or goes on, the next is the next.
         if raw.try_send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") {
             assert!(raw.answers().iter().all(|answer| answer.status == 200), "{head}");
         }
     }
-    assert!(texts(&pod).is_empty(), "{:?}", texts(&pod));
+    assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
 }

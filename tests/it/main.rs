@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub)] // It is one crate, and nobody's library.
 
+mod alone;
 mod drain;
 mod errors;
 mod faults;
@@ -10,6 +11,7 @@ mod heads;
 mod keeping;
 mod limits;
 mod ops;
+mod pods;
 mod presence;
 mod rates;
 mod raw;

@@ -14,7 +14,7 @@ use loadtest::{
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{PATIENCE, Pod, deadline};
+use crate::harness::{Maru, PATIENCE, deadline};
 
 /// Somebody with a cookie, as a browser has it.
 struct Person {
@@ -23,25 +23,25 @@ struct Person {
 }
 
 impl Person {
-    fn new(pod: &Pod, name: &str) -> Self {
-        let (token, user) = pod.sign_in(name);
+    fn new(maru: &Maru, name: &str) -> Self {
+        let (token, user) = maru.sign_in(name);
         Person { cookie: format!("maru_session={token}"), id: user["id"].clone() }
     }
 
-    fn client(&self, pod: &Pod) -> Client {
-        pod.client().header("Cookie", &self.cookie)
+    fn client(&self, maru: &Maru) -> Client {
+        maru.client().header("Cookie", &self.cookie)
     }
 
     /// One tab.
-    fn enter(&self, pod: &Pod, target: &str) -> Stream {
-        let mut stream = Listen::to(target).header("Cookie", &self.cookie).open(pod.address()).unwrap();
+    fn enter(&self, maru: &Maru, target: &str) -> Stream {
+        let mut stream = Listen::to(target).header("Cookie", &self.cookie).open(maru.address()).unwrap();
         stream.wait_for("live", deadline()).unwrap();
         stream
     }
 
     /// A reader that no browser is.
-    fn enter_by(&self, pod: &Pod, request: &Request) -> Body {
-        let (head, mut body) = self.client(pod).open(request).unwrap();
+    fn enter_by(&self, maru: &Maru, request: &Request) -> Body {
+        let (head, mut body) = self.client(maru).open(request).unwrap();
         assert_eq!(head.status, 200);
         body.read(deadline()).unwrap().expect("a hello");
         body
@@ -49,8 +49,8 @@ impl Person {
 }
 
 /// Waits until so many streams sit in the reading room, where they hear what is told from now on.
-fn seated(pod: &Pod, count: f64) {
-    pod.wait_for_metric("maru_readers", |readers| readers == count);
+fn seated(maru: &Maru, count: f64) {
+    maru.wait_for_metric("maru_readers", |readers| readers == count);
 }
 
 fn presence(stream: &mut Stream) -> Value {
@@ -65,29 +65,30 @@ fn assert_joined(told: &Value, person: &Person, name: &str, online: u64) {
 
 #[test]
 fn coming_and_going_is_told_to_the_others_exactly_once() {
-    let pod = Pod::start();
-    let [ann, bob, cho, dee] = ["Ann", "Bob", "Cho", "Dee"].map(|name| Person::new(&pod, name));
-    let mut others = bob.enter(&pod, "/r/lobby");
-    seated(&pod, 1.0);
-    let streams = |count: f64| pod.wait_for_metric("maru_streams", |streams| streams == count);
+    let maru = Maru::start();
+    let [ann, bob, cho, dee] = ["Ann", "Bob", "Cho", "Dee"].map(|name| Person::new(&maru, name));
+    let mut others = bob.enter(&maru, "/r/lobby");
+    seated(&maru, 1.0);
+    let streams = |count: f64| maru.wait_for_metric("maru_streams", |streams| streams == count);
 
-    let first = ann.enter(&pod, "/r/lobby");
+    let first = ann.enter(&maru, "/r/lobby");
     assert_joined(&presence(&mut others), &ann, "Ann", 2);
     // More tabs of one session are the same person, whatever they speak; the last to go counts.
-    let tab = ann.enter(&pod, "/api/chat/lobby/events");
-    let lines = ann.enter_by(&pod, &Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson"));
-    let old = ann.enter_by(&pod, &Request::new("GET", "/r/lobby").http10());
+    let tab = ann.enter(&maru, "/api/chat/lobby/events");
+    let lines =
+        ann.enter_by(&maru, &Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson"));
+    let old = ann.enter_by(&maru, &Request::new("GET", "/r/lobby").http10());
     streams(5.0);
     drop((first, tab, lines));
     streams(2.0);
     // Another room is another matter.
-    let _elsewhere = ann.enter(&pod, "/r/attic");
+    let _elsewhere = ann.enter(&maru, "/r/attic");
     // A return within the grace says nothing.
     drop(old);
     streams(2.0);
-    let mut back = ann.enter(&pod, "/r/lobby");
-    seated(&pod, 3.0);
-    let dees = dee.enter(&pod, "/r/lobby");
+    let mut back = ann.enter(&maru, "/r/lobby");
+    seated(&maru, 3.0);
+    let dees = dee.enter(&maru, "/r/lobby");
     assert_joined(&presence(&mut others), &dee, "Dee", 3);
     // She hears of the others, and never of herself.
     assert_joined(&presence(&mut back), &dee, "Dee", 3);
@@ -108,25 +109,26 @@ fn coming_and_going_is_told_to_the_others_exactly_once() {
         assert_eq!(told["online"], 3 - left.len());
     }
     assert!(left.contains(&ann.id) && left.contains(&dee.id), "{left:?}");
-    let _cho = cho.enter(&pod, "/r/lobby");
+    let _cho = cho.enter(&maru, "/r/lobby");
     assert_joined(&presence(&mut others), &cho, "Cho", 2);
     // After the grace it is a new coming.
-    let _back = ann.enter(&pod, "/r/lobby");
+    let _back = ann.enter(&maru, "/r/lobby");
     assert_joined(&presence(&mut others), &ann, "Ann", 3);
 }
 
 #[test]
 fn fifty_people_are_told_of_in_digests() {
-    let pod = Pod::start();
-    let watcher = Person::new(&pod, "Watcher");
-    let mut watch = watcher.enter(&pod, "/r/lobby");
-    seated(&pod, 1.0);
+    let maru = Maru::start();
+    let watcher = Person::new(&maru, "Watcher");
+    let mut watch = watcher.enter(&maru, "/r/lobby");
+    seated(&maru, 1.0);
     let begun = Instant::now();
-    let people: Vec<_> = (0..119).map(|n| Person::new(&pod, &format!("P{n}"))).collect();
+    let people: Vec<_> = (0..119).map(|n| Person::new(&maru, &format!("P{n}"))).collect();
     let streams: Vec<_> = std::thread::scope(|scope| {
         let halves = people.chunks(60).map(|people| {
-            let pod = &pod;
-            scope.spawn(move || people.iter().map(|person| person.enter(pod, "/r/lobby")).collect::<Vec<_>>())
+            let maru = &maru;
+            scope
+                .spawn(move || people.iter().map(|person| person.enter(maru, "/r/lobby")).collect::<Vec<_>>())
         });
         halves.collect::<Vec<_>>().into_iter().flat_map(|half| half.join().unwrap()).collect()
     });
@@ -174,17 +176,17 @@ fn fifty_people_are_told_of_in_digests() {
 
 #[test]
 fn hello_the_room_and_its_members_say_who_is_here() {
-    let pod = Pod::start();
-    let [ann, bob] = ["Ann", "Bob"].map(|name| Person::new(&pod, name));
-    let get = |target: &str| pod.client().get(target).unwrap().json();
+    let maru = Maru::start();
+    let [ann, bob] = ["Ann", "Bob"].map(|name| Person::new(&maru, name));
+    let get = |target: &str| maru.client().get(target).unwrap().json();
     let empty = get("/api/chat/lobby");
     assert_eq!((&empty["kind"], &empty["name"]), (&json!("open"), &json!("lobby")));
     assert_eq!((&empty["online"], &empty["tip"]), (&json!(0), &json!("1-0")));
     assert_eq!(get("/api/chat/lobby/members"), json!({"members": [], "online": 0}));
 
-    let _first = ann.enter(&pod, "/r/lobby");
-    let _second = ann.enter(&pod, "/r/lobby");
-    let mut bobs = Listen::to("/r/LOBBY").header("Cookie", &bob.cookie).open(pod.address()).unwrap();
+    let _first = ann.enter(&maru, "/r/lobby");
+    let _second = ann.enter(&maru, "/r/lobby");
+    let mut bobs = Listen::to("/r/LOBBY").header("Cookie", &bob.cookie).open(maru.address()).unwrap();
     let hello: Value = serde_json::from_str(&bobs.wait_for("hello", deadline()).unwrap().data).unwrap();
     assert_eq!((&hello["online"], &hello["user"]["id"]), (&json!(2), &bob.id));
     let members = get("/api/chat/lobby/members");
@@ -194,18 +196,18 @@ fn hello_the_room_and_its_members_say_who_is_here() {
     assert_eq!(members["members"][0]["kind"], "guest");
     assert_eq!(get("/api/chat/Lobby/")["online"], 2);
     assert_eq!(get("/api/chat/attic")["online"], 0);
-    pod.say("lobby", "hi");
+    maru.say("lobby", "hi");
     assert_eq!(get("/api/chat/lobby")["tip"], "1-1");
     assert_eq!(get("/api/chat/attic")["id"], get("/api/chat/ATTIC")["id"]);
 }
 
 #[test]
 fn only_who_listens_is_here() {
-    let pod = Pod::start();
-    let [ann, bob, cho] = ["Ann", "Bob", "Cho"].map(|name| Person::new(&pod, name));
-    let mut others = bob.enter(&pod, "/r/lobby");
-    seated(&pod, 1.0);
-    let mut anns = ann.client(&pod);
+    let maru = Maru::start();
+    let [ann, bob, cho] = ["Ann", "Bob", "Cho"].map(|name| Person::new(&maru, name));
+    let mut others = bob.enter(&maru, "/r/lobby");
+    seated(&maru, 1.0);
+    let mut anns = ann.client(&maru);
     assert_eq!(anns.post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
     assert_eq!(anns.get("/api/history?room=lobby").unwrap().status, 200);
     assert_eq!(anns.get("/api/chat/lobby/members").unwrap().status, 200);
@@ -216,7 +218,7 @@ fn only_who_listens_is_here() {
         200
     );
     assert_eq!(anns.send(&Request::new("HEAD", "/r/lobby")).unwrap().status, 200);
-    let _cho = cho.enter(&pod, "/r/lobby");
+    let _cho = cho.enter(&maru, "/r/lobby");
     assert_joined(&presence(&mut others), &cho, "Cho", 2);
     // Whoever polls is here, and stays so between two polls.
     for _ in 0..3 {
@@ -228,9 +230,9 @@ fn only_who_listens_is_here() {
 
 #[test]
 fn who_comes_during_a_replay_is_told_of_after_it() {
-    let pod = Pod::start();
-    let [ann, bob] = ["Ann", "Bob"].map(|name| Person::new(&pod, name));
-    let mut bobs = bob.client(&pod);
+    let maru = Maru::start();
+    let [ann, bob] = ["Ann", "Bob"].map(|name| Person::new(&maru, name));
+    let mut bobs = bob.client(&maru);
     for _ in 0..600 {
         assert_eq!(bobs.post("/r/lobby", "text/plain", "x".repeat(4000)).unwrap().status, 201);
     }
@@ -239,7 +241,7 @@ fn who_comes_during_a_replay_is_told_of_after_it() {
             // Small buffers, so that the replay stands still while nobody reads.
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             socket.set_recv_buffer_size(4 << 10).unwrap();
-            socket.connect(&pod.address().into()).unwrap();
+            socket.connect(&maru.address().into()).unwrap();
             let mut socket = TcpStream::from(socket);
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             let head =
@@ -248,7 +250,7 @@ fn who_comes_during_a_replay_is_told_of_after_it() {
             socket
         })
         .into();
-    pod.wait_for_metric("maru_streams", |streams| streams == 2.0);
+    maru.wait_for_metric("maru_streams", |streams| streams == 2.0);
     let mut seen = ["1.1", "1.0"].map(|_| Vec::new());
     let mut piece = [0; 4096];
     // They were let in, and are at it.
@@ -256,7 +258,7 @@ fn who_comes_during_a_replay_is_told_of_after_it() {
         let n = socket.read(&mut piece).unwrap();
         seen.extend_from_slice(&piece[..n]);
     }
-    let _ann = ann.enter(&pod, "/r/lobby?since=live");
+    let _ann = ann.enter(&maru, "/r/lobby?since=live");
     let until = deadline();
     for (mut socket, mut seen) in replays.iter().zip(seen) {
         let has = |seen: &[u8], what: &[u8]| seen.windows(what.len()).any(|bytes| bytes == what);
@@ -273,10 +275,10 @@ fn who_comes_during_a_replay_is_told_of_after_it() {
 
 #[test]
 fn presence_speaks_the_servers_language() {
-    let pod = Pod::with(&["--lang", "ko"]);
-    let [ann, bob] = ["하늘", "Bob"].map(|name| Person::new(&pod, name));
-    let mut others = bob.enter(&pod, "/r/lobby");
-    seated(&pod, 1.0);
-    let _ann = ann.enter(&pod, "/r/lobby");
+    let maru = Maru::with(&["--lang", "ko"]);
+    let [ann, bob] = ["하늘", "Bob"].map(|name| Person::new(&maru, name));
+    let mut others = bob.enter(&maru, "/r/lobby");
+    seated(&maru, 1.0);
+    let _ann = ann.enter(&maru, "/r/lobby");
     assert_eq!(presence(&mut others)["text"], "하늘 님이 들어왔습니다");
 }

@@ -1,4 +1,6 @@
 //! Section 8, how many and how often: streams, messages and guests, of a person, an address, a pod.
+//!
+//! Each pod counts what comes to itself, so there is one of them here.
 
 use std::{
     thread,
@@ -12,7 +14,7 @@ use loadtest::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Pod, assert_problem, assert_sent_off, deadline, wait_for},
+    harness::{Maru, assert_problem, assert_sent_off, deadline, wait_for},
     limits::events,
     raw::Raw,
 };
@@ -49,32 +51,32 @@ fn after_waiting(limited: &Response, ask: impl FnOnce() -> Response) -> Response
 
 #[test]
 fn a_person_has_up_to_30_streams_in_all_rooms_and_formats() {
-    let pod = Pod::with(&["--limit", "address-guests=1000"]);
-    let (token, _) = pod.sign_in("Ann");
+    let maru = Maru::of_one(&["--limit", "address-guests=1000"]);
+    let (token, _) = maru.sign_in("Ann");
     let bearer = format!("Bearer {token}");
     let listen = |target: &str| Listen::to(target).header("Authorization", &bearer);
     let mut streams: Vec<_> = (0..30)
         .map(|n| {
-            let mut stream = listen(&format!("/r/room{}", n % 3)).open(pod.address()).unwrap();
+            let mut stream = listen(&format!("/r/room{}", n % 3)).open(maru.address()).unwrap();
             stream.wait_for("live", deadline()).unwrap();
             stream
         })
         .collect();
-    assert_sent_off(&mut listen("/r/lobby").open(pod.address()).unwrap(), "rate_limited");
+    assert_sent_off(&mut listen("/r/lobby").open(maru.address()).unwrap(), "rate_limited");
     let lines = Request::new("GET", "/r/lobby").header("Accept", "application/x-ndjson");
-    let sent_off = pod.client_as(&token).send(&lines).unwrap();
+    let sent_off = maru.client_as(&token).send(&lines).unwrap();
     assert_eq!((sent_off.status, sent_off.headers.get("content-type")), (200, Some("application/x-ndjson")));
     let bye: Value = serde_json::from_str(sent_off.text().strip_suffix('\n').unwrap()).unwrap();
     assert_eq!((&bye["event"], &bye["code"]), (&json!("bye"), &json!("rate_limited")));
     assert!(bye["retry"].as_u64().is_some_and(|ms| ms >= 1000), "{bye}");
-    assert_problem(&pod.client_as(&token).get("/r/lobby?poll=1").unwrap(), 429, "rate_limited");
+    assert_problem(&maru.client_as(&token).get("/r/lobby?poll=1").unwrap(), 429, "rate_limited");
     // Others are not concerned, and may speak and listen.
-    pod.listen_live("/r/lobby");
-    assert_eq!(pod.client_as(&token).post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
+    maru.listen_live("/r/lobby");
+    assert_eq!(maru.client_as(&token).post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
     // One goes, one comes.
     streams.pop();
     wait_for("there is room for another", || {
-        let mut stream = listen("/r/lobby").open(pod.address()).unwrap();
+        let mut stream = listen("/r/lobby").open(maru.address()).unwrap();
         matches!(stream.next_event(deadline()).unwrap(), Next::Event(event) if event.name == "hello")
     });
 }
@@ -85,29 +87,29 @@ fn an_address_has_up_to_1000_streams() {
 
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let pod = Pod::with(&["--limit", "address-guests=100000"]);
+    let maru = Maru::of_one(&["--limit", "address-guests=100000"]);
     let ask = "GET /r/lobby HTTP/1.1\r\nHost: x\r\n\r\n";
-    let streams: Vec<_> = (0..1000).map(|_| Raw::saying(&pod, ask)).collect();
-    pod.wait_for_metric("maru_streams", |streams| streams == 1000.0);
-    assert_sent_off(&mut pod.listen("/r/attic"), "rate_limited");
-    assert_sent_off(&mut pod.listen("/r/lobby"), "rate_limited");
+    let streams: Vec<_> = (0..1000).map(|_| Raw::saying(&maru, ask)).collect();
+    maru.wait_for_metric("maru_streams", |streams| streams == 1000.0);
+    assert_sent_off(&mut maru.listen("/r/attic"), "rate_limited");
+    assert_sent_off(&mut maru.listen("/r/lobby"), "rate_limited");
     let mut neighbour =
-        Listen::to("/r/lobby").from_source([127, 0, 0, 9].into()).open(pod.address()).unwrap();
+        Listen::to("/r/lobby").from_source([127, 0, 0, 9].into()).open(maru.address()).unwrap();
     neighbour.wait_for("live", deadline()).unwrap();
     drop(streams);
-    pod.wait_for_metric("maru_streams", |streams| streams == 1.0);
-    pod.listen_live("/r/attic");
+    maru.wait_for_metric("maru_streams", |streams| streams == 1.0);
+    maru.listen_live("/r/attic");
 }
 
 #[test]
 fn a_person_says_5_messages_a_second_after_20_at_once() {
-    let pod = Pod::with(&["--limit", "address-messages=1000"]);
-    let (token, _) = pod.sign_in("Ann");
+    let maru = Maru::of_one(&["--limit", "address-messages=1000"]);
+    let (token, _) = maru.sign_in("Ann");
     let begun = Instant::now();
     let outcomes: Vec<_> = thread::scope(|scope| {
         let speakers: Vec<_> = (0..4)
             .map(|_| {
-                let mut ann = pod.client_as(&token);
+                let mut ann = maru.client_as(&token);
                 scope.spawn(move || {
                     let mut ask = || ann.post("/r/lobby", "text/plain", "hi").unwrap();
                     let (passed, limited) = until_limited(&mut ask);
@@ -120,29 +122,29 @@ fn a_person_says_5_messages_a_second_after_20_at_once() {
     let took = begun.elapsed();
     let passed: u32 = outcomes.iter().map(|(passed, _, later)| passed + u32::try_from(*later).unwrap()).sum();
     assert_rate(passed, took, 5, 20);
-    assert_eq!(events(&pod, "lobby").len(), passed as usize);
+    assert_eq!(events(&maru, "lobby").len(), passed as usize);
     for (_, limited, _) in &outcomes {
         assert_problem(limited, 429, "rate_limited");
     }
     // Editing and deleting is speaking too.
-    let mut ann = pod.client_as(&token);
+    let mut ann = maru.client_as(&token);
     let edit = Request::new("PATCH", "/api/chat/lobby/messages/1").body("ho");
     let (_, limited) = until_limited(|| ann.send(&edit).unwrap());
     assert_problem(&limited, 429, "rate_limited");
     // Others are not concerned, and Retry-After is true.
-    assert_eq!(pod.say("lobby", "hello").status, 201);
+    assert_eq!(maru.say("lobby", "hello").status, 201);
     assert_eq!(after_waiting(&limited, || ann.post("/r/lobby", "text/plain", "ho").unwrap()).status, 201);
 }
 
 #[test]
 fn an_address_says_50_messages_a_second() {
-    let pod = Pod::with(&["--limit", "person-messages=1000,person-burst=1000"]);
-    let (token, _) = pod.sign_in("Ann");
+    let maru = Maru::of_one(&["--limit", "person-messages=1000,person-burst=1000"]);
+    let (token, _) = maru.sign_in("Ann");
     let begun = Instant::now();
     let outcomes: Vec<_> = thread::scope(|scope| {
         let speakers: Vec<_> = (0..16)
             .map(|_| {
-                let mut ann = pod.client_as(&token);
+                let mut ann = maru.client_as(&token);
                 scope.spawn(move || until_limited(|| ann.post("/r/lobby", "text/plain", "hi").unwrap()))
             })
             .collect();
@@ -153,15 +155,15 @@ fn an_address_says_50_messages_a_second() {
     let (_, limited) = &outcomes[0];
     assert_problem(limited, 429, "rate_limited");
     // It is the address, not the person.
-    let mut elsewhere = pod.client_as(&token).from_source([127, 0, 0, 9].into());
+    let mut elsewhere = maru.client_as(&token).from_source([127, 0, 0, 9].into());
     assert_eq!(elsewhere.post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
 }
 
 #[test]
 fn an_address_has_10_new_guests_a_second() {
-    let pod = Pod::with(&[]);
+    let maru = Maru::of_one(&[]);
     let begun = Instant::now();
-    let mut client = pod.client();
+    let mut client = maru.client();
     let (passed, limited) = until_limited(|| client.post_json("/api/session", &json!({})).unwrap());
     assert_rate(passed, begun.elapsed(), 10, 10);
     assert_problem(&limited, 429, "rate_limited");
@@ -170,35 +172,35 @@ fn an_address_has_10_new_guests_a_second() {
 
 #[test]
 fn guests_made_on_the_spot_are_counted_too() {
-    let pod = Pod::with(&["--limit", "address-guests=1"]);
-    let (_, limited) = until_limited(|| pod.say("lobby", "hi"));
+    let maru = Maru::of_one(&["--limit", "address-guests=1"]);
+    let (_, limited) = until_limited(|| maru.say("lobby", "hi"));
     assert_problem(&limited, 429, "rate_limited");
-    let (_, limited) = until_limited(|| pod.client().get("/r/lobby?poll=1&since=1-0").unwrap());
+    let (_, limited) = until_limited(|| maru.client().get("/r/lobby?poll=1&since=1-0").unwrap());
     assert_problem(&limited, 429, "rate_limited");
     // A stream is never refused by its status.
     wait_for("a stream is sent off", || {
-        let mut stream = pod.listen("/r/lobby");
+        let mut stream = maru.listen("/r/lobby");
         let Ok(Next::Event(first)) = stream.next_event(deadline()) else { panic!("no event") };
         assert!(stream.retry().is_some());
         first.name == "bye" && first.data == r#"{"code":"rate_limited"}"#
     });
     // Whoever is known already, and the room next door, are not concerned.
     wait_for("a session can be had", || {
-        let session = pod.client().post_json("/api/session", &json!({})).unwrap();
+        let session = maru.client().post_json("/api/session", &json!({})).unwrap();
         let Some(token) = session.json()["token"].as_str().map(str::to_owned) else { return false };
-        assert_eq!(pod.client_as(&token).post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
+        assert_eq!(maru.client_as(&token).post("/r/lobby", "text/plain", "hi").unwrap().status, 201);
         true
     });
     let neighbour =
-        pod.client().from_source([127, 0, 0, 9].into()).post("/r/lobby", "text/plain", "hi").unwrap();
+        maru.client().from_source([127, 0, 0, 9].into()).post("/r/lobby", "text/plain", "hi").unwrap();
     assert_eq!(neighbour.status, 201);
 }
 
 #[test]
 fn a_trusted_proxy_says_whose_address_it_is_and_ipv6_counts_by_its_network() {
-    let pod = Pod::with(&["--trusted-proxy", "127.0.0.0/8", "--limit", "address-streams=1"]);
+    let maru = Maru::of_one(&["--trusted-proxy", "127.0.0.0/8", "--limit", "address-streams=1"]);
     let from = |address: &str| {
-        Listen::to("/r/lobby").header("X-Forwarded-For", address).open(pod.address()).unwrap()
+        Listen::to("/r/lobby").header("X-Forwarded-For", address).open(maru.address()).unwrap()
     };
     let mut streams = Vec::new();
     for (address, is_let_in) in [
@@ -219,14 +221,14 @@ fn a_trusted_proxy_says_whose_address_it_is_and_ipv6_counts_by_its_network() {
             assert_sent_off(&mut stream, "rate_limited");
         }
     }
-    assert!(!pod.log().contains("X-Forwarded-For"), "{}", pod.log());
+    assert!(!maru.log().contains("X-Forwarded-For"), "{}", maru.log());
 }
 
 #[test]
 fn a_proxy_that_nobody_named_is_not_believed_and_is_warned_of_once() {
-    let mut pod = Pod::with(&["--limit", "address-streams=1"]);
+    let mut maru = Maru::of_one(&["--limit", "address-streams=1"]);
     let from = |address: &str| {
-        Listen::to("/r/lobby").header("X-Forwarded-For", address).open(pod.address()).unwrap()
+        Listen::to("/r/lobby").header("X-Forwarded-For", address).open(maru.address()).unwrap()
     };
     let mut first = from("198.51.100.7");
     first.wait_for("live", deadline()).unwrap();
@@ -234,22 +236,22 @@ fn a_proxy_that_nobody_named_is_not_believed_and_is_warned_of_once() {
         assert_sent_off(&mut from(other), "rate_limited");
     }
     drop(first);
-    pod.kill();
-    pod.ended();
-    let log = pod.log();
+    maru.kill();
+    maru.ended();
+    let log = maru.log();
     assert_eq!(log.matches("X-Forwarded-For").count(), 1, "{log}");
     assert!(log.contains("--trusted-proxy"), "{log}");
 }
 
 #[test]
 fn a_pod_has_as_many_streams_as_its_open_files_allow() {
-    let pod = Pod::with_open_files(703, &["--rate-limit", "off"]);
-    let most = pod.greeting.iter().find(|line| line.contains("streams at once")).unwrap();
+    let maru = Maru::of_one_with_open_files(703, &["--rate-limit", "off"]);
+    let most = maru.one_pod().greeting.iter().find(|line| line.contains("streams at once")).unwrap();
     assert!(most.contains(" 3 streams"), "{most}");
-    let mut streams: Vec<_> = (0..3).map(|_| pod.listen_live("/r/lobby")).collect();
-    assert_sent_off(&mut pod.listen("/r/lobby"), "overloaded");
-    let poll = pod.client().get("/r/lobby?poll=1").unwrap();
+    let mut streams: Vec<_> = (0..3).map(|_| maru.listen_live("/r/lobby")).collect();
+    assert_sent_off(&mut maru.listen("/r/lobby"), "overloaded");
+    let poll = maru.client().get("/r/lobby?poll=1").unwrap();
     assert_problem(&poll, 503, "overloaded");
-    assert_eq!(pod.say("lobby", "still").status, 201);
+    assert_eq!(maru.say("lobby", "still").status, 201);
     streams[0].wait_for("message", deadline()).unwrap();
 }

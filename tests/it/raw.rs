@@ -7,7 +7,7 @@ use std::{
 
 use loadtest::http::{Framing, Response, parse_head};
 
-use crate::harness::{PATIENCE, Pod};
+use crate::harness::{Maru, PATIENCE};
 
 /// A connection on which a test says exactly the bytes that it wants to.
 pub struct Raw {
@@ -16,8 +16,8 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub fn to(pod: &Pod) -> Self {
-        let socket = TcpStream::connect(pod.address()).expect("a connection");
+    pub fn to(maru: &Maru) -> Self {
+        let socket = TcpStream::connect(maru.address()).expect("a connection");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         socket.set_nodelay(true).expect("no delay");
         Raw { socket, unread: Vec::new() }
@@ -28,8 +28,8 @@ impl Raw {
     }
 
     /// A new connection that has said this.
-    pub fn saying(pod: &Pod, bytes: impl AsRef<[u8]>) -> Self {
-        let mut raw = Raw::to(pod);
+    pub fn saying(maru: &Maru, bytes: impl AsRef<[u8]>) -> Self {
+        let mut raw = Raw::to(maru);
         raw.send(bytes);
         raw
     }

@@ -15,7 +15,7 @@ use loadtest::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::harness::{PATIENCE, Pod, at_length, deadline};
+use crate::harness::{Doors, Maru, PATIENCE, at_length, deadline};
 
 /// How a run goes.
 pub struct Run {
@@ -29,35 +29,33 @@ pub struct Run {
 
 /// Speakers post without pause while readers cut their connections at random; the pod may be killed meanwhile.
 /// Gives everything that happened.
-pub fn run(pod: &mut Pod, run: &Run) -> History {
+pub fn run(maru: &mut Maru, run: &Run) -> History {
     let clock = Clock::start();
-    let address = pod.address();
+    let doors = &maru.doors();
     let done = AtomicBool::new(false);
     let (attempts, readers) = thread::scope(|scope| {
-        let speakers: Vec<_> = (0..run.speakers)
-            .map(|n| scope.spawn(move || speak(Client::new(address), clock, n, run.messages)))
-            .collect();
+        let speakers: Vec<_> =
+            (0..run.speakers).map(|n| scope.spawn(move || speak(doors, clock, n, run.messages))).collect();
         let done = &done;
         let readers: Vec<_> =
-            (0..run.readers).map(|n| scope.spawn(move || read(address, clock, n, done))).collect();
+            (0..run.readers).map(|n| scope.spawn(move || read(doors, clock, n, done))).collect();
         for _ in 0..run.kills {
             thread::sleep(Duration::from_millis(400));
-            pod.kill();
-            pod.restart();
+            maru.kill();
+            maru.restart();
         }
         let attempts: Vec<_> = speakers.into_iter().flat_map(|s| s.join().unwrap()).collect();
         done.store(true, Ordering::Relaxed);
         (attempts, readers.into_iter().map(|r| r.join().unwrap()).collect())
     });
-    let end = whole_log(&mut pod.client(), "lobby").expect("the log can be read");
+    let end = whole_log(&mut maru.client(), "lobby").expect("the log can be read");
     History { room: "lobby".into(), attempts, readers, end: Some(end), gaps: Gaps::Forbidden }
 }
 
 /// Says its messages, each again and again until it is answered.
-fn speak(client: Client, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::checker::Attempt> {
-    let mut speaker =
-        Speaker::guest(client.timeout(Duration::from_secs(3)), clock, "lobby", &format!("Speaker {n}"))
-            .expect("a session");
+fn speak(doors: &Doors, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::checker::Attempt> {
+    let client = Client::new(doors.any()).timeout(Duration::from_secs(3));
+    let mut speaker = Speaker::guest(client, clock, "lobby", &format!("Speaker {n}")).expect("a session");
     for i in 0..messages {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -66,6 +64,7 @@ fn speak(client: Client, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::c
                 break;
             }
             assert!(Instant::now() < until, "never answered: {outcome:?}");
+            speaker.move_to(doors.any());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -73,15 +72,12 @@ fn speak(client: Client, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::c
 }
 
 /// Reads, cutting its connection at random, until all has been said; then reads to the end.
-fn read(
-    address: std::net::SocketAddr,
-    clock: Clock,
-    n: u64,
-    done: &AtomicBool,
-) -> loadtest::checker::ReaderLog {
+fn read(doors: &Doors, clock: Clock, n: u64, done: &AtomicBool) -> loadtest::checker::ReaderLog {
     let mut rng = StdRng::seed_from_u64(n);
-    let mut reader = Reader::new(&format!("reader {n}"), clock, address, Listen::to("/r/lobby?since=all"));
+    let mut reader =
+        Reader::new(&format!("reader {n}"), clock, doors.any(), Listen::to("/r/lobby?since=all"));
     while !done.load(Ordering::Relaxed) {
+        reader.move_to(doors.any());
         if reader.stream().is_none() && reader.connect().is_err() {
             thread::sleep(Duration::from_millis(10));
             continue;
@@ -93,7 +89,7 @@ fn read(
         }
         reader.cut();
     }
-    let end = whole_log(&mut Client::new(address), "lobby").expect("the log can be read");
+    let end = whole_log(&mut Client::new(doors.any()), "lobby").expect("the log can be read");
     let tip = end.last().expect("something was said").cursor;
     assert!(reader.read_to(tip, deadline()), "reader {n} stands at {:?} of {tip}", reader.cursor());
     reader.into_complete_log()
@@ -101,8 +97,8 @@ fn read(
 
 #[test]
 fn readers_that_cut_at_random_miss_nothing_and_see_nothing_twice() {
-    let mut pod = Pod::start();
-    let history = run(&mut pod, &Run { readers: 50, speakers: 5, messages: at_length(200), kills: 0 });
+    let mut maru = Maru::start();
+    let history = run(&mut maru, &Run { readers: 50, speakers: 5, messages: at_length(200), kills: 0 });
     let verdict = check(&history);
     verdict.assert_holds();
     assert_eq!(verdict.counts.kept as u64, at_length(1000));
@@ -111,9 +107,9 @@ fn readers_that_cut_at_random_miss_nothing_and_see_nothing_twice() {
 
 #[test]
 fn a_killed_pod_has_all_that_it_acknowledged_once() {
-    let mut pod = Pod::start();
+    let mut maru = Maru::start();
     let history =
-        run(&mut pod, &Run { readers: 10, speakers: 5, messages: at_length(300), kills: at_length(4) });
+        run(&mut maru, &Run { readers: 10, speakers: 5, messages: at_length(300), kills: at_length(4) });
     let verdict = check(&history);
     verdict.assert_holds();
     assert_eq!(verdict.counts.kept as u64, at_length(1500));
@@ -121,14 +117,14 @@ fn a_killed_pod_has_all_that_it_acknowledged_once() {
 
 #[test]
 fn every_cursor_of_a_log_resumes_exactly() {
-    let pod = Pod::start();
-    let (token, _) = pod.sign_in("Ann");
-    let mut ann = pod.client_as(&token);
+    let maru = Maru::start();
+    let (token, _) = maru.sign_in("Ann");
+    let mut ann = maru.client_as(&token);
     for i in 1..=130 {
         ann.post("/r/lobby", "text/plain", format!("{i}")).unwrap();
     }
     for cursor in 0..=130u64 {
-        let mut stream = Listen::to("/r/lobby").after(&format!("1-{cursor}")).open(pod.address()).unwrap();
+        let mut stream = Listen::to("/r/lobby").after(&format!("1-{cursor}")).open(maru.address()).unwrap();
         for expected in cursor + 1..=130 {
             let event = stream.wait_for("message", deadline()).unwrap();
             assert_eq!(event.id.as_deref(), Some(format!("1-{expected}").as_str()));
@@ -139,20 +135,20 @@ fn every_cursor_of_a_log_resumes_exactly() {
 
 #[test]
 fn a_client_that_stalls_in_its_replay_loses_no_byte_at_the_hand_over() {
-    let pod = Pod::start();
-    let (token, _) = pod.sign_in("Ann");
-    let mut ann = pod.client_as(&token);
+    let maru = Maru::start();
+    let (token, _) = maru.sign_in("Ann");
+    let mut ann = maru.client_as(&token);
     // More than all buffers between the two ends take.
     let messages = 2000;
     let text = "x".repeat(4000);
     for i in 0..messages {
         assert_eq!(ann.post("/r/lobby", "text/plain", format!("{i} {text}")).unwrap().status, 201);
     }
-    let mut client = pod.client();
+    let mut client = maru.client();
     let (head, body) = client.open(&Request::new("GET", "/r/lobby?since=all")).unwrap();
     assert_eq!(head.status, 200);
     // Nobody reads: the replay stands still with the socket full. Meanwhile others speak.
-    pod.wait_for_metric("maru_streams", |streams| streams == 1.0);
+    maru.wait_for_metric("maru_streams", |streams| streams == 1.0);
     for i in 0..20 {
         assert_eq!(ann.post("/r/lobby", "text/plain", format!("late {i}")).unwrap().status, 201);
     }
@@ -170,8 +166,8 @@ fn a_client_that_stalls_in_its_replay_loses_no_byte_at_the_hand_over() {
         }
     }
     // It sits in the reading room now, and hears what comes.
-    pod.wait_for_metric("maru_readers", |readers| readers == 1.0);
-    pod.say("lobby", "at last");
+    maru.wait_for_metric("maru_readers", |readers| readers == 1.0);
+    maru.say("lobby", "at last");
     let mut heard = false;
     while !heard {
         parser.feed(&body.read(deadline()).unwrap().expect("it goes on"));
@@ -184,24 +180,24 @@ fn a_client_that_stalls_in_its_replay_loses_no_byte_at_the_hand_over() {
 
 #[test]
 fn a_reader_that_takes_nothing_is_ended_and_costs_the_others_nothing() {
-    let pod = Pod::start();
-    let (token, _) = pod.sign_in("Ann");
-    let mut ann = pod.client_as(&token);
-    let mut good = pod.listen_live("/r/lobby");
-    let stuck: Vec<_> = (0..20).map(|_| pod.listen_live("/r/lobby")).collect();
-    pod.wait_for_metric("maru_readers", |readers| readers == 21.0);
+    let maru = Maru::start();
+    let (token, _) = maru.sign_in("Ann");
+    let mut ann = maru.client_as(&token);
+    let mut good = maru.listen_live("/r/lobby");
+    let stuck: Vec<_> = (0..20).map(|_| maru.listen_live("/r/lobby")).collect();
+    maru.wait_for_metric("maru_readers", |readers| readers == 21.0);
     let text = "y".repeat(4000);
     // Each of them falls more than 1 MiB (and what the sockets hold) behind.
     let mut posted = 0u64;
-    while pod.metric(r#"maru_ended_total{reason="too_slow"}"#) < 20.0 {
+    while maru.metric(r#"maru_ended_total{reason="too_slow"}"#) < 20.0 {
         for _ in 0..50 {
             assert_eq!(ann.post("/r/lobby", "text/plain", text.clone()).unwrap().status, 201);
             posted += 1;
             let event = good.wait_for("message", deadline()).unwrap();
             assert_eq!(event.id, Some(format!("1-{posted}")));
         }
-        let held = pod.metric("maru_ring_bytes");
-        assert!(held <= 3.0 * 1024.0 * 1024.0, "the rings hold {held} bytes");
+        let held = maru.metric_of_each("maru_ring_bytes");
+        assert!(held.iter().all(|held| *held <= 3.0 * 1024.0 * 1024.0), "the rings hold {held:?} bytes");
         assert!(posted < 5000, "they are never ended");
     }
     // It comes back by its cursor and misses nothing.
@@ -214,7 +210,7 @@ fn a_reader_that_takes_nothing_is_ended_and_costs_the_others_nothing() {
         }
     }
     assert!(last < posted);
-    let mut back = Listen::to("/r/lobby").after(&format!("1-{last}")).open(pod.address()).unwrap();
+    let mut back = Listen::to("/r/lobby").after(&format!("1-{last}")).open(maru.address()).unwrap();
     for expected in last + 1..=posted {
         assert_eq!(back.wait_for("message", deadline()).unwrap().id, Some(format!("1-{expected}")));
     }
@@ -223,12 +219,12 @@ fn a_reader_that_takes_nothing_is_ended_and_costs_the_others_nothing() {
 #[test]
 fn what_a_client_sends_after_its_request_is_discarded() {
     use std::io::Write;
-    let pod = Pod::start();
-    let mut socket = std::net::TcpStream::connect(pod.address()).unwrap();
+    let maru = Maru::start();
+    let mut socket = std::net::TcpStream::connect(maru.address()).unwrap();
     socket.write_all(b"GET /r/lobby HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    pod.wait_for_metric("maru_readers", |readers| readers == 1.0);
+    maru.wait_for_metric("maru_readers", |readers| readers == 1.0);
     socket.write_all(b"POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled").unwrap();
-    pod.say("lobby", "spoken");
+    maru.say("lobby", "spoken");
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -238,7 +234,7 @@ fn what_a_client_sends_after_its_request_is_discarded() {
             Ok(n) => seen.extend_from_slice(&buffer[..n]),
         }
     }
-    let log = whole_log(&mut pod.client(), "lobby").unwrap();
+    let log = whole_log(&mut maru.client(), "lobby").unwrap();
     assert_eq!(log.len(), 1);
     assert!(log[0].data.contains("spoken"));
 }

@@ -1,0 +1,4 @@
+//! What is said of one process that has SQLite for its log, and of settings: not run where there are many pods.
+
+mod keeping;
+mod start;

@@ -1,0 +1,172 @@
+//! One process: the real binary, a free port, a throw-away directory.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use loadtest::http::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{PATIENCE, deadline};
+
+/// How a pod is started.
+#[derive(Clone)]
+pub struct Start {
+    pub program: PathBuf,
+    pub args: Vec<String>,
+    pub envs: Vec<(String, String)>,
+}
+
+/// A running maru.
+pub struct Pod {
+    start: Start,
+    data: TempDir,
+    child: Child,
+    address: SocketAddr,
+    pub greeting: Vec<String>,
+    log: Arc<Mutex<String>>,
+    log_reader: Option<JoinHandle<()>>,
+}
+
+impl Pod {
+    pub(super) fn start(start: Start) -> Self {
+        let data = TempDir::new().expect("a directory can be made");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let log = Arc::default();
+        let launched = launch(&start, any, data.path(), &log).unwrap_or_else(|e| panic!("{e}"));
+        let Launched { child, address, greeting, log_reader } = launched;
+        Pod { start, data, child, address, greeting, log, log_reader: Some(log_reader) }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn restart(&mut self) {
+        let launched =
+            launch(&self.start, self.address, self.data.path(), &self.log).unwrap_or_else(|e| panic!("{e}"));
+        let log_reader;
+        Launched { child: self.child, address: self.address, greeting: self.greeting, log_reader } = launched;
+        self.log_reader = Some(log_reader);
+    }
+
+    /// From the next start on it has other arguments.
+    pub(super) fn set_args(&mut self, args: Vec<String>) {
+        self.start.args = args;
+    }
+
+    /// What it has said on standard error so far; all of it once it has ended.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while locked").clone()
+    }
+
+    /// A signal, without waiting for what comes of it.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let until = deadline() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                if let Some(reader) = self.log_reader.take() {
+                    reader.join().expect("its log can be read");
+                }
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A figure of its `/metrics`.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.client().get("/metrics").expect("an answer").text();
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.address, self.log());
+        }
+    }
+}
+
+struct Launched {
+    child: Child,
+    address: SocketAddr,
+    greeting: Vec<String>,
+    log_reader: JoinHandle<()>,
+}
+
+fn launch(
+    start: &Start,
+    listen: SocketAddr,
+    data: &Path,
+    log: &Arc<Mutex<String>>,
+) -> Result<Launched, String> {
+    let mut child = Command::new(&start.program)
+        .args(["--listen", &listen.to_string(), "--data"])
+        .arg(data)
+        .args(&start.args)
+        .envs(start.envs.iter().cloned())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let errors = BufReader::new(child.stderr.take().expect("it is piped"));
+    let kept = Arc::clone(log);
+    let log_reader = std::thread::spawn(move || {
+        for line in errors.lines().map_while(Result::ok) {
+            kept.lock().expect("no panic while locked").push_str(&(line + "\n"));
+        }
+    });
+    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut greeting = Vec::new();
+    let mut address = None;
+    // The greeting ends with the limit of streams.
+    while !greeting.last().is_some_and(|line: &String| line.contains("streams at once")) {
+        let mut line = String::new();
+        if out.read_line(&mut line).expect("text") == 0 {
+            let status = child.wait();
+            log_reader.join().expect("its log can be read");
+            let said = log.lock().expect("no panic while locked").clone();
+            return Err(format!("it ended before it listened: {status:?} {greeting:?}\n{said}"));
+        }
+        address = address.or_else(|| line.split("http://").nth(1)?.trim().parse().ok());
+        greeting.push(line.trim_end().to_owned());
+    }
+    // Whatever else it says is read, so that it never waits for us.
+    std::thread::spawn(move || std::io::copy(&mut out.by_ref(), &mut std::io::sink()));
+    Ok(Launched { child, address: address.expect("it says where it listens"), greeting, log_reader })
+}

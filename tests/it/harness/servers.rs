@@ -1,0 +1,116 @@
+//! What pods stand on.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use testbed::{Aof, Database, MariaDb, Nats, Redis};
+
+/// What the suite runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// One process, and SQLite.
+    Alone,
+    /// Many, on Redis and MariaDB.
+    Redis,
+    /// Many, on NATS, Redis and MariaDB.
+    Nats,
+}
+
+/// As `MARU_TEST_ON` says.
+pub fn stage() -> Stage {
+    match std::env::var("MARU_TEST_ON").as_deref() {
+        Err(_) | Ok("alone") => Stage::Alone,
+        Ok("redis") => Stage::Redis,
+        Ok("nats") => Stage::Nats,
+        Ok(other) => panic!("MARU_TEST_ON is alone, redis or nats, and not {other:?}"),
+    }
+}
+
+/// The user of Redis that pods are.
+const USER: &str = "maru";
+
+/// What that user may, as `schema/redis.md` says it.
+fn rights() -> impl Iterator<Item = &'static str> {
+    let schema = include_str!("../../../schema/redis.md");
+    let (_, rights) = schema.split_once("## Rights").expect("it has that section");
+    let quoted = rights.split('`').skip(1).step_by(2);
+    quoted.flat_map(|quoted| quoted.split([' ', ',']).filter(|word| !word.is_empty()))
+}
+
+/// The servers of one deployment.
+pub struct Servers {
+    pub redis: Redis,
+    pub nats: Option<Nats>,
+    pub database: Database,
+    maria: Maria,
+}
+
+enum Maria {
+    /// Held, so that it ends with the last who uses it.
+    Shared(#[expect(dead_code, reason = "holding it is the point")] Arc<MariaDb>),
+    Own(MariaDb),
+}
+
+impl Servers {
+    /// For tests that harm none of them: a database in a MariaDB that all tests of this process share.
+    pub fn fast(stage: Stage) -> Self {
+        static SHARED: Mutex<Weak<MariaDb>> = Mutex::new(Weak::new());
+
+        let maria = {
+            let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            shared.upgrade().unwrap_or_else(|| {
+                // Nobody pulls a plug here.
+                let new = Arc::new(MariaDb::with(&["--innodb-flush-log-at-trx-commit=0"]));
+                *shared = Arc::downgrade(&new);
+                new
+            })
+        };
+        let database = maria.database();
+        Servers::new(stage, Aof::Off, database, Maria::Shared(maria))
+    }
+
+    /// For tests that kill them: all their own, and what was answered is on the disk.
+    pub fn safe(stage: Stage) -> Self {
+        let maria = MariaDb::start();
+        let database = maria.database();
+        Servers::new(stage, Aof::Always, database, Maria::Own(maria))
+    }
+
+    fn new(stage: Stage, aof: Aof, database: Database, maria: Maria) -> Self {
+        // With no more rights than are asked of whoever runs it.
+        let rights: Vec<_> = rights().collect();
+        let user = [&["--user", USER, "on", ">secret"][..], &rights].concat();
+        let redis = Redis::with(aof, &user);
+        let nats = (stage == Stage::Nats).then(Nats::start);
+        Servers { redis, nats, database, maria }
+    }
+
+    /// The MariaDB of this test alone.
+    pub fn maria(&mut self) -> &mut MariaDb {
+        match &mut self.maria {
+            Maria::Own(maria) => maria,
+            Maria::Shared(_) => panic!("other tests use it too"),
+        }
+    }
+
+    /// What a pod has to be told.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = vec![
+            "--redis".into(),
+            self.redis.url_as(USER, "secret"),
+            "--mysql".into(),
+            self.database.url().into(),
+        ];
+        if let Some(nats) = &self.nats {
+            args.extend(["--nats".into(), nats.url()]);
+        }
+        args
+    }
+
+    /// Events that Redis has and the archive has not, in the outboxes of all partitions and generations.
+    pub fn outboxes(&self) -> u64 {
+        const SUM: &str = "local n = 0 for _, key in ipairs(redis.call('KEYS', 'maru:*:out')) do \
+                           n = n + redis.call('XLEN', key) end return n";
+        let said = self.redis.command(&["EVAL", SUM, "0"]);
+        said.strip_prefix(':').and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("redis says {said}"))
+    }
+}

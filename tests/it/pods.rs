@@ -1,0 +1,10 @@
+//! What many pods promise together, with every server that they stand on killed, hung, emptied and put back. Not run
+//! where there is one process; `nats` only where there is NATS.
+
+mod archive;
+mod controls;
+mod harm;
+mod nats;
+mod reading;
+mod speaking;
+mod trial;
