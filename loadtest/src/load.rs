@@ -1,7 +1,8 @@
 //! The scenarios of the binary: thousands of readers in one thread, the floor beside every figure.
 //!
 //! [`fanout`] measures what a delivery costs, [`idle`] what a silent reader costs, and [`floor`] is the bare `send()`
-//! loop that both the figure and the loader are held against. Underneath: `readers` (one epoll, one buffer), `counter`
+//! loop that both the figure and the loader are held against. [`pods`] starts many pods with their Redis and database
+//! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
 //! `target` (the processes).
 
@@ -9,6 +10,7 @@ mod counter;
 pub mod fanout;
 pub mod floor;
 pub mod idle;
+pub mod pods;
 mod readers;
 pub mod report;
 mod run;

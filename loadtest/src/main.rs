@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use loadtest::load::{Failure, fanout, floor, idle};
+use loadtest::load::{Failure, fanout, floor, idle, pods};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -29,6 +29,8 @@ enum Scenario {
     Floor(fanout::FloorAlone),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
+    /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
+    Pods(pods::Pods),
     /// The floor itself, started by the others
     #[command(name = floor::PROGRAM, hide = true)]
     FloorProgram,
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| print(&report, json)),
         Scenario::Floor(args) => fanout::floor(&args).and_then(|report| print(&report, json)),
         Scenario::Idle(args) => idle::idle(&args).and_then(|report| print(&report, json)),
+        Scenario::Pods(args) => pods::pods(&args).and_then(|report| print(&report, json)),
         Scenario::FloorProgram => floor::program().map_err(Failure::from),
     };
     match done {

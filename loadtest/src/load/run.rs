@@ -26,6 +26,8 @@ pub(crate) struct Latencies {
     pub(crate) answer: Histogram<u64>,
     /// Until the last reader had it.
     pub(crate) last_reader: Histogram<u64>,
+    /// From the POST's answer until the last reader had it; nothing where the reader was first.
+    pub(crate) after_answer: Histogram<u64>,
     /// From the first message to the last delivery.
     pub(crate) wall: Duration,
 }
@@ -43,12 +45,12 @@ pub(crate) fn run(
     // Three digits, up to a minute: more than anything that does not stall takes.
     let histogram =
         || Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|e| Failure::Setup(e.to_string()));
-    let (mut answer, mut last_reader) = (histogram()?, histogram()?);
+    let (mut answer, mut last_reader, mut after_answer) = (histogram()?, histogram()?, histogram()?);
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let start = Instant::now();
     let (mut sent, mut done) = (0, 0);
     // Acknowledged, and not with all readers yet.
-    let mut waiting: VecDeque<(Cursor, Instant)> = VecDeque::new();
+    let mut waiting: VecDeque<(Cursor, Instant, Instant)> = VecDeque::new();
     let mut moved = (start, 0, 0);
     while done < count {
         let now = Instant::now();
@@ -68,14 +70,16 @@ pub(crate) fn run(
         }
         readers.poll(wait, |token| {
             if let Some((cursor, due)) = voices.hear(token)? {
-                answer.saturating_record(nanoseconds(due.elapsed()));
-                waiting.push_back((cursor, due));
+                let answered = Instant::now();
+                answer.saturating_record(nanoseconds(answered - due));
+                waiting.push_back((cursor, due, answered));
             }
             Ok(())
         })?;
-        while let Some((cursor, due)) = waiting.front().copied() {
+        while let Some((cursor, due, answered)) = waiting.front().copied() {
             let Some(at) = readers.complete(cursor) else { break };
             last_reader.saturating_record(nanoseconds(at.saturating_duration_since(due)));
+            after_answer.saturating_record(nanoseconds(at.saturating_duration_since(answered)));
             waiting.pop_front();
             done += 1;
             progress.set(done);
@@ -84,7 +88,7 @@ pub(crate) fn run(
         if (moved.1, moved.2) != state {
             moved = (Instant::now(), state.0, state.1);
         } else if moved.0.elapsed() >= STALLED && sent > done {
-            let what = waiting.front().map_or("a POST has no answer".to_owned(), |(cursor, _)| {
+            let what = waiting.front().map_or("a POST has no answer".to_owned(), |(cursor, ..)| {
                 format!(
                     "{cursor} has reached {} of {} readers",
                     readers.tally.readers_of(*cursor),
@@ -94,7 +98,7 @@ pub(crate) fn run(
             return Err(Failure::Late(format!("{what}, and nothing moved for {STALLED:?}")));
         }
     }
-    Ok(Latencies { answer, last_reader, wall: start.elapsed() })
+    Ok(Latencies { answer, last_reader, after_answer, wall: start.elapsed() })
 }
 
 /// Sends one message and says where it is: what comes after it can be watched.

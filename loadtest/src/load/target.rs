@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -59,13 +60,20 @@ impl Target {
     }
 
     fn start_maru(which: &Server, extra: &[&str]) -> Result<Self, Failure> {
+        Self::maru(which.server.as_deref(), extra, which.pin)
+    }
+
+    /// One of our own at `path`, or the one beside this program, with `extra` arguments.
+    pub(crate) fn maru(path: Option<&Path>, extra: &[&str], pinned: bool) -> Result<Self, Failure> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let beside = env::current_exe()?.with_file_name("maru");
-        let path = which.server.as_ref().unwrap_or(&beside);
+        let path = path.unwrap_or(&beside);
         if !path.exists() {
-            let what = format!("no server at {}: cargo build --release, or --server PATH", path.display());
+            let what = format!("no server at {}: cargo build --release, or say where it is", path.display());
             return Err(Failure::Setup(what));
         }
-        let directory = env::temp_dir().join(format!("maru-loadtest-{}", std::process::id()));
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("maru-loadtest-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let mut command = Command::new(path);
         command.args(["--listen", "127.0.0.1:0", "--data"]).arg(directory.join("data")).args(extra);
@@ -74,7 +82,7 @@ impl Target {
             command.env_remove(k);
         });
         command.stderr(fs::File::create(directory.join("stderr"))?);
-        Self::start("maru", command, Tongue::Maru, Some(directory), which.pin)
+        Self::start("maru", command, Tongue::Maru, Some(directory), pinned)
     }
 
     /// A floor: this very program in another role.
@@ -107,6 +115,11 @@ impl Target {
         };
         let address = address_in(&url)?;
         Ok(Self { name, pid: kept.child.id(), address, tongue, child: Some(kept) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Someone who can speak in `room`, over as many connections as are asked for.

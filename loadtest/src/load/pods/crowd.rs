@@ -1,0 +1,184 @@
+//! Many speakers in one thread, who say the next thing as soon as the one before is acknowledged.
+
+use super::script::{self, TEXT};
+use crate::http::Client;
+use crate::load::Failure;
+use hdrhistogram::Histogram;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::time::Timespec;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// An answer takes no longer than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Speakers, each with a connection and a name of its own.
+pub(super) struct Crowd {
+    epoll: OwnedFd,
+    speakers: Vec<Speaker>,
+}
+
+struct Speaker {
+    number: usize,
+    socket: TcpStream,
+    head: String,
+    said: u64,
+    under_way: VecDeque<Instant>,
+    heard: Vec<u8>,
+}
+
+/// What a crowd did.
+pub(super) struct Spoken {
+    pub(super) acknowledged: u64,
+    pub(super) wall: Duration,
+    /// POST until its answer (ns).
+    pub(super) answer: Histogram<u64>,
+}
+
+impl Crowd {
+    /// So many speakers, who share the pods and the rooms between them.
+    pub(super) fn new(count: usize, pods: &[SocketAddr], rooms: usize) -> Result<Self, Failure> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        let mut speakers = Vec::new();
+        for number in 0..count {
+            let pod = pods[number % pods.len()];
+            let name = format!("Speaker {number}");
+            let answer = Client::new(pod).post_json("/api/session", &serde_json::json!({ "name": name }))?;
+            let session = answer.json();
+            let Some(token) = session["token"].as_str().filter(|_| answer.status == 201) else {
+                return Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text())));
+            };
+            let head = format!(
+                "POST /r/load-{} HTTP/1.1\r\nHost: {pod}\r\nAuthorization: Bearer {token}\r\n\
+                 Content-Type: text/plain\r\nContent-Length: {TEXT}\r\n\r\n",
+                number % rooms
+            );
+            let socket = TcpStream::connect(pod)?;
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            epoll::add(&epoll, &socket, EventData::new_u64(number as u64), EventFlags::IN)
+                .map_err(io::Error::from)?;
+            let (under_way, heard) = (VecDeque::new(), Vec::new());
+            speakers.push(Speaker { number, socket, head, said: 0, under_way, heard });
+        }
+        Ok(Self { epoll, speakers })
+    }
+
+    /// All of them speak for so long, each with up to `depth` messages under way; every one is acknowledged.
+    pub(super) fn speak(&mut self, time: Duration, depth: usize) -> Result<Spoken, Failure> {
+        let histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3);
+        let mut answer = histogram.map_err(|e| Failure::Setup(e.to_string()))?;
+        let start = Instant::now();
+        let mut under_way = 0;
+        for speaker in &mut self.speakers {
+            speaker.say(depth)?;
+            under_way += depth;
+        }
+        let mut acknowledged = 0;
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(self.speakers.len());
+        let wait = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        while under_way > 0 {
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait)) {
+                Ok(0) => {
+                    let what = format!("{under_way} POSTs have no answer for {PATIENCE:?}");
+                    return Err(Failure::Late(what));
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Failure::Io(e.into())),
+            }
+            let is_over = start.elapsed() >= time;
+            for event in &events {
+                let speaker = &mut self.speakers[event.data.u64() as usize];
+                let answers = speaker.hear(&mut answer)?;
+                acknowledged += answers as u64;
+                under_way -= answers;
+                if !is_over && answers > 0 {
+                    speaker.say(answers)?;
+                    under_way += answers;
+                }
+            }
+        }
+        Ok(Spoken { acknowledged, wall: start.elapsed(), answer })
+    }
+
+    /// How much each of them has said so far.
+    pub(super) fn said(&self) -> Vec<u64> {
+        self.speakers.iter().map(|speaker| speaker.said).collect()
+    }
+}
+
+impl Speaker {
+    /// The next `count` messages, in one go.
+    fn say(&mut self, count: usize) -> Result<(), Failure> {
+        let mut bytes = String::new();
+        for _ in 0..count {
+            bytes += &self.head;
+            bytes += &script::text(self.number, self.said);
+            self.said += 1;
+            self.under_way.push_back(Instant::now());
+        }
+        // A few hundred bytes each on a socket whose answers were taken: they go at once or something is wrong.
+        Ok(self.socket.write_all(bytes.as_bytes())?)
+    }
+
+    /// Takes what has come; gives how many messages are acknowledged by it.
+    fn hear(&mut self, answer: &mut Histogram<u64>) -> Result<usize, Failure> {
+        let mut piece = [0; 16 << 10];
+        match self.socket.read(&mut piece) {
+            Ok(0) => return Err(Failure::Wrong("a pod closed a speaker's connection".to_owned())),
+            Ok(n) => self.heard.extend_from_slice(&piece[..n]),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let (mut count, mut at) = (0, 0);
+        while let Some(length) = acknowledgement(&self.heard[at..]).map_err(Failure::Wrong)? {
+            at += length;
+            count += 1;
+            let Some(since) = self.under_way.pop_front() else {
+                return Err(Failure::Wrong("an answer that nobody asked for".to_owned()));
+            };
+            answer.saturating_record(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        self.heard.drain(..at);
+        Ok(count)
+    }
+}
+
+/// The length of the 201 at the front, once it is all there. Parsed no further: speakers must cost little.
+fn acknowledgement(heard: &[u8]) -> Result<Option<usize>, String> {
+    let Some(end) = heard.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let head = &heard[..end];
+    let strange = || format!("the answer to a POST: {}", String::from_utf8_lossy(heard));
+    if !head.starts_with(b"HTTP/1.1 201 ") {
+        return Err(strange());
+    }
+    let field = b"content-length:";
+    let mut lines = head.split(|&byte| byte == b'\n');
+    let line =
+        lines.find(|line| line.get(..field.len()).is_some_and(|name| name.eq_ignore_ascii_case(field)));
+    let value = line.and_then(|line| std::str::from_utf8(&line[field.len()..]).ok()?.trim().parse().ok());
+    let length: usize = value.ok_or_else(strange)?;
+    let whole = end + 4 + length;
+    Ok((heard.len() >= whole).then_some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_is_one_once_it_is_all_there() {
+        let all = b"HTTP/1.1 201 Created\r\nContent-length: 3\r\nX: y\r\n\r\n{ }HTTP/1.1 201";
+        let whole = all.len() - b"HTTP/1.1 201".len();
+        for cut in 0..whole {
+            assert_eq!(acknowledgement(&all[..cut]), Ok(None), "{cut}");
+        }
+        assert_eq!(acknowledgement(all), Ok(Some(whole)));
+        assert!(acknowledgement(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n").is_err());
+        assert!(acknowledgement(b"HTTP/1.1 201 X\r\n\r\n").is_err());
+    }
+}
