@@ -35,6 +35,9 @@ use lease::rightful;
 
 /// Rows of one transaction, at most.
 const ROWS: usize = 1000;
+/// Batches that are under way side by side, each of partitions of its own: while one is made ready, the other is at
+/// the database.
+const LANES: u8 = 2;
 /// How long a batch waits to be filled.
 const FILL: Duration = Duration::from_millis(20);
 /// How long a read of the outboxes waits for something.
@@ -104,12 +107,14 @@ impl Writer {
     ) -> Arc<Self> {
         let writer =
             Arc::new(Writer { log, archive, pod, pods, owned: Mutex::default(), figures: Figures::new() });
-        let (batches, to_store) = mpsc::channel(1);
         tokio::spawn(keep_leases(Arc::downgrade(&writer)));
-        tokio::spawn(read(Arc::downgrade(&writer), batches));
-        let (stored, to_finish) = mpsc::channel(1);
-        tokio::spawn(store(Arc::downgrade(&writer), to_store, stored));
-        tokio::spawn(finish(Arc::downgrade(&writer), to_finish));
+        for lane in 0..LANES {
+            let (batches, to_store) = mpsc::channel(1);
+            let (stored, to_finish) = mpsc::channel(1);
+            tokio::spawn(read(Arc::downgrade(&writer), lane, batches));
+            tokio::spawn(store(Arc::downgrade(&writer), to_store, stored));
+            tokio::spawn(finish(Arc::downgrade(&writer), to_finish));
+        }
         tokio::spawn(people::tend(Arc::downgrade(&writer)));
         writer
     }
@@ -127,6 +132,12 @@ impl Writer {
 
     fn owned(&self) -> Vec<Owned> {
         self.owned.lock().expect("no panic while locked").clone()
+    }
+
+    fn owned_in(&self, lane: u8) -> Vec<Owned> {
+        let mut owned = self.owned();
+        owned.retain(|owned| owned.partition % LANES == lane);
+        owned
     }
 
     /// Takes what it should have and gives back what it should not.
@@ -263,7 +274,7 @@ async fn keep_leases(writer: Weak<Writer>) {
     }
 }
 
-async fn read(writer: Weak<Writer>, batches: mpsc::Sender<Batch>) {
+async fn read(writer: Weak<Writer>, lane: u8, batches: mpsc::Sender<Batch>) {
     let mut outbox: Option<Outbox> = None;
     loop {
         let Some(writer) = writer.upgrade() else { return };
@@ -274,7 +285,7 @@ async fn read(writer: Weak<Writer>, batches: mpsc::Sender<Batch>) {
                 Some(outbox) => outbox,
                 None => outbox.insert(writer.log.outbox().await?),
             };
-            fill(&writer, outbox).await
+            fill(&writer, lane, outbox).await
         };
         match read.await {
             Ok(batch) if batch.is_empty() => {}
@@ -287,7 +298,7 @@ async fn read(writer: Weak<Writer>, batches: mpsc::Sender<Batch>) {
             }
             Err(_) => outbox = None,
         }
-        if outbox.is_none() || writer.owned().is_empty() {
+        if outbox.is_none() || writer.owned_in(lane).is_empty() {
             drop(writer);
             sleep(PATIENCE / 5).await;
         }
@@ -295,13 +306,13 @@ async fn read(writer: Weak<Writer>, batches: mpsc::Sender<Batch>) {
 }
 
 /// One batch: as much as there is, up to its bound, within the time that it may take to fill.
-async fn fill(writer: &Writer, outbox: &mut Outbox) -> Result<Batch, crate::log::LogError> {
-    let mut batch = outbox.read(&writer.owned(), ROWS, Some(PATIENCE)).await?;
+async fn fill(writer: &Writer, lane: u8, outbox: &mut Outbox) -> Result<Batch, crate::log::LogError> {
+    let mut batch = outbox.read(&writer.owned_in(lane), ROWS, Some(PATIENCE)).await?;
     let until = Instant::now() + FILL;
     while !batch.is_empty() && batch.entries.len() < ROWS && Instant::now() < until {
         sleep_until(until).await;
         let room = ROWS - batch.entries.len();
-        batch.append(outbox.read(&writer.owned(), room, None).await?);
+        batch.append(outbox.read(&writer.owned_in(lane), room, None).await?);
     }
     Ok(batch)
 }

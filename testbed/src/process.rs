@@ -82,9 +82,22 @@ impl Process {
         self.child.is_some()
     }
 
-    /// `kill -STOP`: it hangs until [`Process::go_on`].
+    /// `kill -STOP`: it hangs until [`Process::go_on`]; when this returns, it does.
     pub(crate) fn hang(&self) {
         self.signal(Signal::STOP);
+        let until = Instant::now() + PATIENCE;
+        // A thread stops when it next comes back from the kernel.
+        while !self.threads().iter().all(|stat| is_stopped(stat)) {
+            assert!(Instant::now() < until, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// `/proc/<pid>/task/<tid>/stat` of all its threads.
+    fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
+        tasks.filter_map(|task| stat(task.ok()?)).collect()
     }
 
     /// `kill -CONT`.
@@ -136,6 +149,11 @@ impl Drop for Process {
             _ = child.wait();
         }
     }
+}
+
+/// The state stands behind the name, which is in parentheses and may have any characters: proc_pid_stat(5).
+fn is_stopped(stat: &str) -> bool {
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
 }
 
 /// A file beside others in a throw-away directory.
