@@ -8,10 +8,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -52,14 +49,6 @@ pub struct Figures {
     pub fences: Counter,
     /// Generations that began without this pod.
     pub left_out: Counter,
-    live: AtomicU64,
-}
-
-impl Figures {
-    /// Pods that live.
-    pub fn live(&self) -> u64 {
-        self.live.load(Ordering::Relaxed)
-    }
 }
 
 /// This pod among the others.
@@ -140,7 +129,6 @@ impl Pods {
         let view = self.archive.renew_pod(self.id, LEASE_MS).await?;
         let mut live: Vec<Uuid> = view.pods.iter().filter(|pod| pod.is_live).map(|pod| pod.id).collect();
         live.sort_unstable();
-        self.figures.live.store(live.len() as u64, Ordering::Relaxed);
         self.live.send_if_modified(|known| {
             let is_new = *known != live;
             *known = live;

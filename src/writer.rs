@@ -5,7 +5,7 @@
 //! or by two pods that each take themselves for the owner.
 
 use std::{
-    sync::{Arc, Mutex, Weak, atomic::AtomicU64, atomic::Ordering},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -66,7 +66,6 @@ pub struct Figures {
     pub quarantined: Counter,
     /// Places that the archive has with another event: an alarm.
     pub conflicts: Counter,
-    owned: AtomicU64,
 }
 
 impl Figures {
@@ -77,13 +76,7 @@ impl Figures {
             failures: Counter::default(),
             quarantined: Counter::default(),
             conflicts: Counter::default(),
-            owned: AtomicU64::new(0),
         }
-    }
-
-    /// Partitions that this pod owns.
-    pub fn owned(&self) -> u64 {
-        self.owned.load(Ordering::Relaxed)
     }
 }
 
@@ -124,6 +117,11 @@ impl Writer {
         &self.figures
     }
 
+    /// How many partitions this pod owns.
+    pub fn partitions(&self) -> usize {
+        self.owned().len()
+    }
+
     /// Gives its partitions back, so that others need not wait for their time to end.
     pub async fn close(&self) {
         let owned: Vec<u8> = self.owned().iter().map(|owned| owned.partition).collect();
@@ -155,7 +153,6 @@ impl Writer {
                 return;
             }
         };
-        self.figures.owned.store(owned.len() as u64, Ordering::Relaxed);
         *self.owned.lock().expect("no panic while locked") = owned;
         _ = self.log.own(self.pod, &surplus, Duration::ZERO).await;
     }

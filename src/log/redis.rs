@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -79,6 +79,13 @@ pub enum Standing {
     Agreed(Agreed),
     /// The server is not the one that was agreed on, or nobody knows yet.
     Fenced,
+}
+
+impl Standing {
+    /// Is this what is agreed on?
+    fn is(&self, agreed: &Agreed) -> bool {
+        matches!(self, Standing::Agreed(present) if present == agreed)
+    }
 }
 
 /// The highest place that each partition gave to this pod, in a generation.
@@ -199,7 +206,11 @@ impl RedisLog {
     /// All of that is safe now.
     pub fn release_all(&self) {
         self.lock_held().clear();
-        self.count_held();
+    }
+
+    /// Bytes of events that this pod has taken and the archive does not have, about.
+    pub fn held_bytes(&self) -> usize {
+        self.lock_held().bytes()
     }
 
     /// What is counted.
@@ -240,10 +251,8 @@ impl RedisLog {
             let mut forget = FORGET.prepare_invoke();
             forget.key(keys::meta(partition)).key(agreed.names().room(*room)).key(agreed.names().log(*room));
             forget.arg(agreed.generation).arg(&*agreed.run_id).arg(first.0);
-            if let Err(e) = wire.run::<Value>(&forget).await {
-                self.link.failed(&wire, &e);
-                return Err(e.into());
-            }
+            let answer = wire.run::<Value>(&forget).await;
+            self.checked(&wire, answer)?;
         }
         for (room, first) in trimmed.rooms {
             self.say(room.into(), trimmed_below(first));
@@ -281,11 +290,6 @@ impl RedisLog {
 
     fn lock_held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no panic while locked")
-    }
-
-    fn count_held(&self) {
-        let bytes = self.lock_held().bytes() as u64;
-        self.figures.held_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 

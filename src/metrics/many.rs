@@ -76,9 +76,17 @@ impl Many {
         for (name, help, value) in [
             ("subscriptions", "Logs that this pod listens to", backplane.subscriptions as u64),
             ("backplane_connected", "1 while the backplane's link stands", u64::from(backplane.is_connected)),
-            ("partitions", "Partitions whose outbox this pod writes to MySQL", writer.owned()),
-            ("pods", "Pods that live", pods.live()),
-            ("held_bytes", "Events taken here that MySQL does not have yet, in bytes", log.held_bytes()),
+            (
+                "partitions",
+                "Partitions whose outbox this pod writes to MySQL",
+                self.writer.partitions() as u64,
+            ),
+            ("pods", "Pods that live", self.pods.live().borrow().len() as u64),
+            (
+                "held_bytes",
+                "Events taken here that MySQL does not have yet, in bytes",
+                self.log.held_bytes() as u64,
+            ),
         ] {
             let gauge = Gauge::<i64>::default();
             gauge.set(value.cast_signed());

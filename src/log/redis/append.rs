@@ -128,13 +128,12 @@ impl RedisLog {
         {
             // Who stops taking does so before it looks at what is held.
             let mut held = self.lock_held();
-            if self.agreed().ok().as_ref() != Some(agreed) {
+            if !self.standing.borrow().is(agreed) {
                 self.figures.unknown.inc();
                 return Err(LogError::from(LogErrorKind::OutcomeUnknown).told());
             }
             held.hold(log.partition(), n, entry);
         }
-        self.count_held();
         if let Some(said) = said {
             self.say(log, said);
         }

@@ -1,7 +1,5 @@
 //! What the log of many pods counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
 use crate::clock;
@@ -17,7 +15,6 @@ pub struct RedisFigures {
     pub unknown: Counter,
     /// Events that could not be handed on to be published.
     pub unsaid: Counter,
-    pub(super) held_bytes: AtomicU64,
 }
 
 impl RedisFigures {
@@ -27,12 +24,6 @@ impl RedisFigures {
             fenced: Counter::default(),
             unknown: Counter::default(),
             unsaid: Counter::default(),
-            held_bytes: AtomicU64::new(0),
         }
-    }
-
-    /// Bytes of events that the archive does not have yet.
-    pub fn held_bytes(&self) -> u64 {
-        self.held_bytes.load(Ordering::Relaxed)
     }
 }

@@ -81,10 +81,7 @@ impl RedisLog {
             let Some(last) = step.ids.last() else { return Ok(found) };
             from = format!("({}", last.id);
             for id in &step.ids {
-                match outbox::read(id) {
-                    Some(entry) => found.push(entry),
-                    None => tracing::error!(id = id.id, "an entry of the outbox cannot be read"),
-                }
+                found.extend(outbox::read_or_say(id));
             }
         }
     }
@@ -189,7 +186,7 @@ impl RedisLog {
         Ok([marks.iter().map(|[n, _]| *n).collect(), marks.iter().map(|[_, archived]| *archived).collect()])
     }
 
-    fn checked<T>(&self, wire: &Wire, answer: redis::RedisResult<T>) -> Result<T, LogError> {
+    pub(super) fn checked<T>(&self, wire: &Wire, answer: redis::RedisResult<T>) -> Result<T, LogError> {
         answer.map_err(|e| {
             self.link.failed(wire, &e);
             e.into()

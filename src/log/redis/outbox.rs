@@ -55,8 +55,6 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// The last place of each partition in this batch.
     pub upto: BTreeMap<u8, u64>,
-    /// Entries that nobody can read.
-    pub unreadable: u64,
 }
 
 /// The outboxes, as the writer reads them.
@@ -204,7 +202,7 @@ impl RedisLog {
 impl Outbox {
     /// Is this still what was agreed on?
     pub fn stands(&self, standing: &Standing) -> bool {
-        matches!(standing, Standing::Agreed(agreed) if *agreed == self.agreed)
+        standing.is(&self.agreed)
     }
 
     /// What comes next in the outboxes of these partitions, up to `limit` entries of it. First what is new in those
@@ -278,7 +276,7 @@ impl Outbox {
             };
             for id in &stream.ids {
                 let Some(n) = id.id.split_once('-').and_then(|(n, _)| n.parse().ok()) else { continue };
-                batch.take(owned.partition, n, read_or_count(id));
+                batch.take(owned.partition, n, read_or_say(id));
                 self.read_to.insert(owned.partition, (owned.token, n));
             }
             if stream.ids.len() >= count {
@@ -291,20 +289,17 @@ impl Outbox {
 
 impl Batch {
     fn of(agreed: &Agreed) -> Self {
-        Batch { agreed: agreed.clone(), entries: Vec::new(), upto: BTreeMap::new(), unreadable: 0 }
+        Batch { agreed: agreed.clone(), entries: Vec::new(), upto: BTreeMap::new() }
     }
 
     /// Is it of what is agreed on now? A place of an older generation says nothing of this one.
     pub fn stands(&self, standing: &Standing) -> bool {
-        matches!(standing, Standing::Agreed(agreed) if *agreed == self.agreed)
+        standing.is(&self.agreed)
     }
 
     fn take(&mut self, partition: u8, n: u64, entry: Option<Entry>) {
         self.upto.insert(partition, n);
-        match entry {
-            Some(entry) => self.entries.push(entry),
-            None => self.unreadable += 1,
-        }
+        self.entries.extend(entry);
     }
 
     /// Is there nothing in it?
@@ -316,11 +311,11 @@ impl Batch {
     pub fn append(&mut self, later: Batch) {
         self.entries.extend(later.entries);
         self.upto.extend(later.upto);
-        self.unreadable += later.unreadable;
     }
 }
 
-fn read_or_count(id: &StreamId) -> Option<Entry> {
+/// An entry, or a word in the log that nobody can read it.
+pub(super) fn read_or_say(id: &StreamId) -> Option<Entry> {
     let entry = read(id);
     if entry.is_none() {
         tracing::error!(id = id.id, "an entry of the outbox cannot be read; it does not reach the archive");

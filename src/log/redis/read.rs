@@ -241,13 +241,8 @@ impl RedisLog {
     }
 
     pub(super) async fn ask(&self, wire: &mut Wire, pipeline: &Pipeline) -> Result<Vec<Value>, LogError> {
-        match wire.ask(pipeline).await {
-            Ok(answers) => Ok(answers),
-            Err(e) => {
-                self.link.failed(wire, &e);
-                Err(e.into())
-            }
-        }
+        let answers = wire.ask(pipeline).await;
+        self.checked(wire, answers)
     }
 }
 

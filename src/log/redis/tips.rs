@@ -39,7 +39,7 @@ impl RedisLog {
         asked.sort_unstable();
         asked.dedup();
         let marks = self.marks(&asked).await?;
-        let generation = self.ready().await?.1.generation;
+        let generation = self.agreed()?.generation;
         if tips.generation != generation {
             *tips = Tips { generation, seen: HashMap::new() };
         }
@@ -48,13 +48,13 @@ impl RedisLog {
             self.lock_held().release(partition, archived);
             let now = if self.gives_out_stored_only() { archived } else { n };
             let Some(rooms) = by_partition.get(&partition) else { continue };
-            let [last, before] = tips.seen.insert(partition, [now, now]).unwrap_or([0, 0]);
-            tips.seen.insert(partition, [now, last]);
+            let seen = tips.seen.entry(partition).or_default();
+            let [last, before] = *seen;
+            *seen = [now, last];
             if now > before {
                 changed.push((partition, before, rooms));
             }
         }
-        self.count_held();
         let candidates = self.recent(&changed).await?;
         self.ends(&candidates).await
     }

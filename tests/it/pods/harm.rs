@@ -214,7 +214,7 @@ fn redis_comes_back_with_less_and_the_pod_that_had_it_is_dead_too() {
         redis.start_again();
         maru.servers_mut().maria().go_on();
         // As long as its lease runs it might come back with what it had.
-        thread::sleep(Duration::from_secs(11));
+        wait_for("its lease has ended", || maru.pods()[1].metric("maru_pods") == 2.0);
         maru.pod(0).restart();
     });
     // Two faults at once: what was lost is lost, also between what was not; readers who had heard it go back to where
