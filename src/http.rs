@@ -149,7 +149,8 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
     response
 }
 
-/// The one table of what is asked and who answers it.
+/// The one table of what is asked and who answers it. What is large and asked less often is boxed: each POST would carry
+/// room for it.
 async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Problem> {
     match route {
         Route::Home => Ok(page::page()),
@@ -157,25 +158,25 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
             if call.wants_page() {
                 return Ok(page::page());
             }
-            stream::open(call, &room(&slug)?).await
+            Box::pin(stream::open(call, &room(&slug)?)).await
         }
         Route::SpeakInOpenRoom(slug) | Route::Speak(slug) => speak::message(call, room(&slug)?).await,
-        Route::Events(slug) => stream::open(call, &room(&slug)?).await,
+        Route::Events(slug) => Box::pin(stream::open(call, &room(&slug)?)).await,
         Route::EditMessage(slug, seq) => speak::edit(call, room(&slug)?, &seq).await,
         Route::DeleteMessage(slug, seq) => speak::delete(call, room(&slug)?, &seq).await,
-        Route::Room(slug) => rooms::room(call, &room(&slug)?).await,
-        Route::Members(slug) => rooms::members(call, &room(&slug)?).await,
-        Route::History => history::page(call).await,
+        Route::Room(slug) => Box::pin(rooms::room(call, &room(&slug)?)).await,
+        Route::Members(slug) => Box::pin(rooms::members(call, &room(&slug)?)).await,
+        Route::History => Box::pin(history::page(call)).await,
         Route::NewSession => session::create(call).await,
         Route::Session => session::show(call),
-        Route::RenameSession => session::rename(call).await,
+        Route::RenameSession => Box::pin(session::rename(call)).await,
         Route::EndSession => session::end(call).await,
         Route::Ticket => session::ticket(call).await,
         Route::Asset(version, name) => page::asset(&version, &name),
         Route::ClientModule => Ok(page::client_module()),
         Route::Healthz => Ok(ops::healthz()),
         Route::Readyz => Ok(ops::readyz(call)),
-        Route::Metrics => Ok(ops::metrics(call).await),
+        Route::Metrics => Ok(Box::pin(ops::metrics(call)).await),
         Route::OpenApi => Ok(ops::openapi()),
     }
 }

@@ -4,14 +4,21 @@
 //! there is to know, so any pod with the same secret can read it; what was taken away before its time (signing
 //! out) is in [`Revoked`].
 
-use std::{collections::HashMap, fmt, sync::RwLock};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, MutexGuard, RwLock},
+};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::event::{Name, User, UserId, UserKind};
+use crate::{
+    clock,
+    event::{Name, User, UserId, UserKind},
+};
 
 pub mod names;
 
@@ -21,6 +28,8 @@ pub const SESSION_LIFE: u64 = 30 * 24 * 60 * 60;
 const RENEW_AFTER: u64 = 24 * 60 * 60;
 /// How long a ticket lasts, in seconds: 12 h. EventSource comes back with the same URL, so it is not single-use.
 pub const TICKET_LIFE: u64 = 12 * 60 * 60;
+/// Tokens of sessions that are remembered as good, at most: about 0.5 kB each.
+const KNOWN: usize = 8192;
 /// Least length of a secret, in bytes.
 pub const LEAST_SECRET: usize = 16;
 
@@ -87,6 +96,8 @@ pub struct Seal {
     read: Vec<DecodingKey>,
     pepper: [u8; 32],
     rules: Validation,
+    /// Tokens whose signature was found good: whoever speaks often shows the same one each time.
+    known: Mutex<HashMap<Box<str>, Session>>,
 }
 
 impl fmt::Debug for Seal {
@@ -113,6 +124,7 @@ impl Seal {
             read: secrets.iter().map(|secret| DecodingKey::from_secret(&key(secret))).collect(),
             pepper: derive(oldest, "address"),
             rules,
+            known: Mutex::default(),
         }
     }
 
@@ -123,7 +135,16 @@ impl Seal {
 
     /// The session of a token, if it is one of ours and not over.
     pub fn read_session(&self, token: &str) -> Option<Session> {
-        self.read(token, Audience::Session).map(session_of)
+        if let Some(session) = self.lock_known().get(token) {
+            return (session.expires >= clock::seconds()).then(|| session.clone());
+        }
+        let session = self.read(token, Audience::Session).map(session_of)?;
+        let mut known = self.lock_known();
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        known.insert(token.into(), session.clone());
+        Some(session)
     }
 
     /// A ticket that lets this session's person read `path`, and when it ends (seconds since 1970).
@@ -152,6 +173,10 @@ impl Seal {
         let claims = Claims { aud, sub: id, name, kind, sid: session.id, iat, exp, path };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign)
             .expect("claims are plain data")
+    }
+
+    fn lock_known(&self) -> MutexGuard<'_, HashMap<Box<str>, Session>> {
+        self.known.lock().expect("no panic while locked")
     }
 
     fn read(&self, token: &str, aud: Audience) -> Option<Claims> {
@@ -203,7 +228,6 @@ impl Revoked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     fn seal(secrets: &[&str]) -> Seal {
         Seal::new(&secrets.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>())
@@ -251,6 +275,28 @@ mod tests {
         let seal = seal(&["one"]);
         let over = Session { issued: 1, expires: clock::seconds() - 1, ..ann() };
         assert_eq!(seal.read_session(&seal.session(&over)), None);
+    }
+
+    #[test]
+    fn a_session_that_is_remembered_ends_with_its_token() {
+        let seal = seal(&["one"]);
+        let soon = Session { expires: clock::seconds() + 1, ..ann() };
+        let token = seal.session(&soon);
+        assert_eq!(seal.read_session(&token), Some(soon.clone()));
+        while clock::seconds() <= soon.expires {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(seal.read_session(&token), None);
+    }
+
+    #[test]
+    fn few_sessions_are_remembered() {
+        let seal = seal(&["one"]);
+        for _ in 0..KNOWN + 10 {
+            let session = ann();
+            assert_eq!(seal.read_session(&seal.session(&session)), Some(session));
+            assert!(seal.lock_known().len() <= KNOWN);
+        }
     }
 
     #[test]

@@ -70,7 +70,6 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
         .serve_connection(io, service);
 
     let mut timer = pin!(sleep_until(Instant::now() + FAR));
-    let mut timer_at = None;
     let mut stopping = pin!(app.stopped());
     let mut is_stopping = false;
     let end = poll_fn(|cx| {
@@ -84,15 +83,18 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
         if let Some(seat) = line.take_seat() {
             return Poll::Ready(End::Seated(seat));
         }
-        let deadline = line.deadline();
-        if deadline != timer_at {
-            timer_at = deadline;
-            timer.as_mut().reset(deadline.map_or(Instant::now() + FAR, Instant::from_std));
+        let Some(deadline) = line.deadline().map(Instant::from_std) else { return Poll::Pending };
+        // With each request the deadline moves, nearly always away: the timer is then left to ring and look again.
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
         }
-        match timer.as_mut().poll(cx) {
-            Poll::Ready(()) if timer_at.is_some() => Poll::Ready(End::TooSlow),
-            _ => Poll::Pending,
+        while timer.as_mut().poll(cx).is_ready() {
+            if deadline <= Instant::now() {
+                return Poll::Ready(End::TooSlow);
+            }
+            timer.as_mut().reset(deadline);
         }
+        Poll::Pending
     })
     .await;
 

@@ -190,10 +190,12 @@ impl Framing {
                     taken
                 }
                 _ => {
-                    if let Err(refusal) = self.take_byte(*first) {
+                    let taken = self.take_plain(incoming);
+                    let checked = if taken == 0 { self.take_byte(*first) } else { self.check_room() };
+                    if let Err(refusal) = checked {
                         return self.refuse(refusal);
                     }
-                    1
+                    taken.max(1)
                 }
             };
             incoming = &incoming[taken..];
@@ -206,6 +208,18 @@ impl Framing {
         self.buffer.extend_from_slice(&incoming[..taken]);
         self.release();
         taken
+    }
+
+    /// The bytes in front that no line ends with, where any are good as long as there is room.
+    fn take_plain(&mut self, incoming: &[u8]) -> usize {
+        let is_after_cr = self.held()[self.line..].last() == Some(&b'\r');
+        if is_after_cr || !matches!(self.state, State::Head { .. } | State::Trailer) {
+            return 0;
+        }
+        let is_plain = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        let plain = incoming.iter().position(|byte| !is_plain(byte)).unwrap_or(incoming.len());
+        self.buffer.extend_from_slice(&incoming[..plain]);
+        plain
     }
 
     /// A byte of something that is made of lines: refused at once if no good line can have it there.

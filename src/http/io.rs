@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -86,8 +87,8 @@ impl Read for Io {
                 }
                 return Poll::Ready(Ok(()));
             }
-            let mut received = [0; READ];
-            let mut received = ReadBuf::new(&mut received);
+            let mut received = [MaybeUninit::uninit(); READ];
+            let mut received = ReadBuf::uninit(&mut received);
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut received))?;
             if received.filled().is_empty() {
                 // A client that sends no more may still wait for its answer (RFC 9112 §9.6). Not so for one that

@@ -46,6 +46,7 @@ pub use presence::{Look, Move, Moved, Quiet, Ward, What};
 pub use renames::Renames;
 pub use tips::Tips;
 
+use append::Leaving;
 use held::Held;
 use keys::Names;
 use link::{Link, Wire};
@@ -125,6 +126,7 @@ pub struct RedisLog {
     /// The last generation that was agreed on.
     generation: Mutex<Option<i64>>,
     suspicion: Notify,
+    leaving: Mutex<Vec<Leaving>>,
     held: Mutex<Held>,
     stored: Stored,
     figures: RedisFigures,
@@ -156,6 +158,7 @@ impl RedisLog {
             standing: watch::Sender::new(Standing::Fenced),
             generation: Mutex::default(),
             suspicion: Notify::new(),
+            leaving: Mutex::default(),
             held: Mutex::new(Held::new(HELD)),
             stored: Stored::default(),
             figures: RedisFigures::new(),
@@ -286,6 +289,10 @@ impl RedisLog {
     fn suspect(&self) {
         self.figures.fenced.inc();
         self.suspicion.notify_one();
+    }
+
+    fn lock_leaving(&self) -> MutexGuard<'_, Vec<Leaving>> {
+        self.leaving.lock().expect("no panic while locked")
     }
 
     fn lock_held(&self) -> MutexGuard<'_, Held> {

@@ -1,21 +1,22 @@
-//! One append, until the script has all that it asks for.
+//! One append, until the script has all that it asks for; and those of many speakers on their way together.
 
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use redis::{Script, Value};
+use redis::{RedisError, RedisResult, Script, Value};
+use tokio::sync::oneshot;
 
 use super::{
     Agreed, RedisLog,
-    call::{Answer, Call},
+    call::{APPEND, Answer, Call},
     fenced, keys,
     link::Wire,
 };
 use crate::{
     clock,
-    event::{Cursor, Frame, LogId},
+    event::{Entry, Frame, LogId},
     log::{Ack, Append, LogError, LogErrorKind, Placed},
 };
 
@@ -23,20 +24,29 @@ use crate::{
 const OUTBOX: u64 = 100_000;
 /// How often one append may be sent: each time with something more that it was asked for.
 const TRIES: usize = 8;
+/// Appends that leave together, about: what the server reads in one go (16 KiB). It works on these while the next
+/// gather and the answers to those before are given.
+const TOGETHER: usize = 16;
 /// How long an answer may wait for the archive.
 const STORED: Duration = Duration::from_secs(10);
 
 static SEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("seed.lua")));
 
+/// An append that is about to be sent, and where its answer is awaited.
+pub(super) struct Leaving {
+    call: Call,
+    answered: oneshot::Sender<Result<Answered, LogError>>,
+}
+
+/// What was sent, to whom, and the answer.
+struct Answered {
+    call: Call,
+    agreed: Agreed,
+    answer: Answer,
+}
+
 impl RedisLog {
     pub(in crate::log) async fn append(self: &Arc<Self>, append: Append) -> Result<Placed, LogError> {
-        // It goes on when its client hangs up: what the server took is to be held here.
-        let log = Arc::clone(self);
-        let placed = tokio::spawn(async move { log.place(append).await });
-        placed.await.map_err(|_| LogErrorKind::Unavailable)?
-    }
-
-    async fn place(&self, append: Append) -> Result<Placed, LogError> {
         let wants_stored = append.ack == Some(Ack::Stored) || self.ack == Ack::Stored;
         let room = append.room.id;
         let placed = self.take(append).await?;
@@ -51,30 +61,34 @@ impl RedisLog {
     }
 
     /// Sends the append until the script has all that it asks for.
-    async fn take(&self, append: Append) -> Result<Placed, LogError> {
+    async fn take(self: &Arc<Self>, append: Append) -> Result<Placed, LogError> {
         if self.lock_held().is_full() {
             return Err(LogErrorKind::Overloaded.into());
         }
         let channel = self.channel.map(|channel| channel(append.room.id.into()));
         let mut call = Call::new(append, channel);
         for _ in 0..TRIES {
-            let (wire, agreed) = self.ready_for_appends().await?;
-            match self.send(&call, wire, &agreed).await? {
-                Answer::Done { cursor, ts, n } => return self.done(&call, &agreed, cursor, ts, n),
+            let answered = self.send(call).await?;
+            call = answered.call;
+            let durability = Ack::Buffered;
+            match answered.answer {
+                Answer::Done { cursor, ts, .. } => {
+                    return Ok(Placed { id: call.event.id, cursor, ts, duplicate: false, durability });
+                }
                 Answer::Known { cursor, ts, id } => {
-                    let durability = Ack::Buffered;
                     return Ok(Placed { id, cursor, ts, duplicate: true, durability });
                 }
-                Answer::NoRoom { retired } => self.seed(&call, &agreed, &retired).await?,
+                // What is asked of the archive is rare, and its futures are large.
+                Answer::NoRoom { retired } => Box::pin(self.seed(&call, &answered.agreed, &retired)).await?,
                 Answer::Ask => {
-                    if let Some(placed) = self.ask_for_key(&call).await? {
+                    if let Some(placed) = Box::pin(self.ask_for_key(&call)).await? {
                         return Ok(placed);
                     }
                     call.is_unknown = true;
                 }
                 Answer::Target => {
                     let target = call.event.target.ok_or(LogErrorKind::NotFound)?;
-                    let author = self.archive.author(call.room.id, target).await?;
+                    let author = Box::pin(self.archive.author(call.room.id, target)).await?;
                     call.author = Some(author.ok_or(LogErrorKind::NotFound)?);
                 }
                 Answer::Fenced => {
@@ -90,39 +104,86 @@ impl RedisLog {
         Err(LogErrorKind::Unavailable.into())
     }
 
-    async fn send(&self, call: &Call, mut wire: Wire, agreed: &Agreed) -> Result<Answer, LogError> {
+    /// Sends it together with others that are about to be sent. In tasks of their own, which go on when clients hang up:
+    /// what the server took is to be held here.
+    async fn send(self: &Arc<Self>, call: Call) -> Result<Answered, LogError> {
         let since = Instant::now();
-        let invocation = call.invocation(agreed.names(), &agreed.run_id, clock::millis(), OUTBOX);
-        match wire.run::<Vec<Value>>(&invocation).await {
-            Ok(said) => {
-                self.figures.append_seconds.observe(since.elapsed().as_secs_f64());
-                Answer::read(&said).ok_or_else(|| LogErrorKind::Unavailable.into())
-            }
-            Err(e) => {
-                self.appends.failed(&wire, &e);
-                // What the server refused it has not done; of what it did not answer, nobody knows.
-                if e.is_io_error() || e.is_timeout() || e.is_connection_dropped() {
-                    self.figures.unknown.inc();
-                    return Err(LogError::new(LogErrorKind::OutcomeUnknown, e).told());
+        let (answered, answer) = oneshot::channel();
+        let gathered = {
+            let mut leaving = self.lock_leaving();
+            leaving.push(Leaving { call, answered });
+            leaving.len()
+        };
+        if gathered == 1 || gathered == TOGETHER {
+            let log = Arc::clone(self);
+            tokio::spawn(async move {
+                if gathered == 1 {
+                    // Everybody who can speak now does so first: a busy pod sends many, an idle one does not wait.
+                    tokio::task::yield_now().await;
                 }
-                Err(e.into())
-            }
+                log.send_gathered().await;
+            });
         }
+        let answered = answer.await.map_err(|_| LogErrorKind::OutcomeUnknown)??;
+        self.figures.append_seconds.observe(since.elapsed().as_secs_f64());
+        Ok(answered)
+    }
+
+    async fn send_gathered(&self) {
+        let leaving = std::mem::take(&mut *self.lock_leaving());
+        if leaving.is_empty() {
+            return;
+        }
+        let (mut wire, agreed) = match self.ready_for_appends().await {
+            Ok(ready) => ready,
+            Err(e) => {
+                for each in leaving {
+                    _ = each.answered.send(Err(LogError::from(e.kind).told()));
+                }
+                return;
+            }
+        };
+        let now = clock::millis();
+        let command = |each: &Leaving| each.call.command(agreed.names(), &agreed.run_id, now, OUTBOX);
+        let answers = wire.run_all(&APPEND, leaving.iter().map(command).collect()).await;
+        for (Leaving { call, answered }, answer) in leaving.into_iter().zip(answers) {
+            let answer = self.heard(&call, &wire, &agreed, answer);
+            let agreed = agreed.clone();
+            // Whoever hung up meanwhile asks again with the same client_id.
+            _ = answered.send(answer.map(|answer| Answered { call, agreed, answer }));
+        }
+    }
+
+    /// Reads one answer. What the server took is held from here on, and handed on.
+    fn heard(
+        &self,
+        call: &Call,
+        wire: &Wire,
+        agreed: &Agreed,
+        said: RedisResult<Vec<Value>>,
+    ) -> Result<Answer, LogError> {
+        let said = said.map_err(|e| self.not_done(wire, e))?;
+        let answer = Answer::read(&said).ok_or(LogErrorKind::Unavailable)?;
+        if let Answer::Done { cursor, ts, n } = answer {
+            self.hold(call.placed(cursor, ts), agreed, n)?;
+        }
+        Ok(answer)
+    }
+
+    /// What the server refused it has not done; of what it did not answer, nobody knows.
+    fn not_done(&self, wire: &Wire, e: RedisError) -> LogError {
+        self.appends.failed(wire, &e);
+        if e.is_io_error() || e.is_timeout() || e.is_connection_dropped() {
+            self.figures.unknown.inc();
+            return LogError::new(LogErrorKind::OutcomeUnknown, e).told();
+        }
+        e.into()
     }
 
     /// The server has it: hold it, and hand it on. Unless the pods have moved on meanwhile: then it may be lost with
     /// the server, and this pod has given back without it.
-    fn done(
-        &self,
-        call: &Call,
-        agreed: &Agreed,
-        cursor: Cursor,
-        ts: i64,
-        n: u64,
-    ) -> Result<Placed, LogError> {
-        let entry = call.placed(cursor, ts);
-        let log = LogId::from(call.room.id);
-        let id = entry.event.id;
+    fn hold(&self, entry: Entry, agreed: &Agreed, n: u64) -> Result<(), LogError> {
+        let log = LogId::from(entry.room);
         let said =
             (self.ack == Ack::Buffered && self.channel.is_none()).then(|| Frame::new(&entry.event).said());
         {
@@ -137,9 +198,8 @@ impl RedisLog {
         if let Some(said) = said {
             self.say(log, said);
         }
-        Ok(Placed { id, cursor, ts, duplicate: false, durability: Ack::Buffered })
+        Ok(())
     }
-
     /// Makes the head of a room from what the archive has.
     async fn seed(&self, call: &Call, agreed: &Agreed, retired: &str) -> Result<(), LogError> {
         let room = call.room.id;

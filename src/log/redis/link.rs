@@ -11,7 +11,8 @@ use std::{
 
 use deadpool_redis::{Manager, Pool, Runtime};
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
+    ScriptInvocation, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -43,8 +44,39 @@ impl Wire {
         call.invoke_async(&mut self.connection).await
     }
 
+    /// Sends calls of one script together and gives the answer to each. What the server did not do because it has lost
+    /// the script is sent again behind it.
+    pub(super) async fn run_all(&mut self, script: &Script, calls: Vec<Cmd>) -> Vec<RedisResult<Vec<Value>>> {
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        for call in calls {
+            pipeline.add_command(call);
+        }
+        let mut answers = self.ask_each(&mut pipeline).await;
+        let mut again = Pipeline::new();
+        again.load_script(script).ignore();
+        let mut lost = Vec::new();
+        for (call, answer) in pipeline.cmd_iter().zip(&mut answers) {
+            if answer.as_ref().is_err_and(is_script_lost) {
+                again.add_command(call.clone());
+                lost.push(answer);
+            }
+        }
+        if !lost.is_empty() {
+            let second = self.ask_each(&mut again).await;
+            lost.into_iter().zip(second).for_each(|(first, second)| *first = second);
+        }
+        answers
+    }
+
+    async fn ask_each(&mut self, pipeline: &mut Pipeline) -> Vec<RedisResult<Vec<Value>>> {
+        match self.ask(pipeline.ignore_errors()).await {
+            Ok(answers) => answers,
+            Err(e) => pipeline.cmd_iter().map(|_| Err(e.clone())).collect(),
+        }
+    }
+
     /// Sends a pipeline and gives all its answers.
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, pipeline: &redis::Pipeline) -> RedisResult<T> {
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, pipeline: &Pipeline) -> RedisResult<T> {
         pipeline.query_async(&mut self.connection).await
     }
 }
@@ -167,6 +199,10 @@ impl Link {
     fn present(&self) -> Option<Wire> {
         self.wire.lock().expect("no panic while locked").clone()
     }
+}
+
+fn is_script_lost(e: &RedisError) -> bool {
+    e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// Who answers, by `INFO server`.

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{
-    call::{Answer, Call},
+    call::{APPEND, Answer, Call},
     keys::{self, Names},
     link::{Link, Wire},
     model::Partition,
@@ -126,8 +126,9 @@ impl Real {
     }
 
     async fn append(&mut self, call: &Call, generation: i64, run_id: &str, now: i64) -> Answer {
-        let call = call.invocation(Names { generation }, run_id, now, OUTBOX);
-        Answer::read(&self.wire.run::<Vec<Value>>(&call).await.unwrap()).expect("a known answer")
+        let call = call.command(Names { generation }, run_id, now, OUTBOX);
+        let answers = self.wire.run_all(&APPEND, vec![call]).await;
+        Answer::read(answers[0].as_ref().unwrap()).expect("a known answer")
     }
 
     async fn seed(&mut self, room: RoomId, extent: &Extent, ts: i64, retired: u64) -> bool {
@@ -284,6 +285,20 @@ fn a_script_that_the_server_lost_is_given_to_it_again() {
             assert!(matches!(answer, Answer::Done { n: at, .. } if at == n), "{answer:?}");
             redis.command(&["SCRIPT", "FLUSH"]);
         }
+        let many = vec![call.command(NAMES, "run", 1, OUTBOX); 3];
+        let answers = real.wire.run_all(&APPEND, many).await;
+        let answers: Vec<_> = answers.iter().map(|said| Answer::read(said.as_ref().unwrap())).collect();
+        assert!(
+            matches!(
+                answers[..],
+                [
+                    Some(Answer::Done { n: 3, .. }),
+                    Some(Answer::Done { n: 4, .. }),
+                    Some(Answer::Done { n: 5, .. })
+                ]
+            ),
+            "{answers:?}"
+        );
     });
 }
 
