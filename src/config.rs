@@ -27,15 +27,17 @@ pub struct Config {
     pub data: PathBuf,
 
     /// Redis that orders and buffers the messages of many pods, such as redis://user:password@host:6379, or
-    /// rediss:// for TLS; with --mysql
+    /// rediss:// for TLS with a certificate that the system trusts, or SSL_CERT_FILE names; with --mysql
     #[arg(long, env = "MARU_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis: Option<String>,
 
-    /// NATS that carries messages between pods in place of Redis, such as nats://host:4222; with --redis and --mysql
+    /// NATS that carries messages between pods in place of Redis, such as nats://host:4222, or tls:// for TLS; with
+    /// --redis and --mysql
     #[arg(long, env = "MARU_NATS_URL", hide_env_values = true, value_name = "URL")]
     pub nats: Option<String>,
 
-    /// MySQL that keeps the messages of many pods, such as mysql://user:password@host:3306/maru; with --redis
+    /// MySQL that keeps the messages of many pods, such as mysql://user:password@host:3306/maru, with
+    /// ?require_ssl=true for TLS; with --redis
     #[arg(long, env = "MARU_MYSQL_URL", hide_env_values = true, value_name = "URL")]
     pub mysql: Option<String>,
 

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, prelude::Queryable};
+use rustls::RootCertStore;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, SemaphorePermit},
@@ -84,7 +85,9 @@ impl Pool {
         if opts.db_name().is_none() {
             return Err(ArchiveError::new(ArchiveErrorKind::BadUrl, "it names no database"));
         }
+        let ssl = opts.ssl_opts().cloned().map(trusting);
         let opts = OptsBuilder::from_opts(opts)
+            .ssl_opts(ssl)
             .init(SESSION.to_vec())
             .stmt_cache_size(STATEMENTS)
             .prefer_socket(false)
@@ -170,6 +173,20 @@ impl Drop for Lease<'_> {
             leave(conn);
         }
     }
+}
+
+/// Trusts whom the system trusts, or `SSL_CERT_FILE` names, as the connections to Redis and NATS do. Where the system
+/// trusts nobody there are the roots that `mysql_async` brings.
+fn trusting(ssl: SslOpts) -> SslOpts {
+    let mut readable = RootCertStore::empty();
+    let certs = rustls_native_certs::load_native_certs().certs;
+    let roots: Vec<_> = certs
+        .into_iter()
+        .filter(|cert| readable.add(cert.clone()).is_ok())
+        .map(|cert| cert.to_vec().into())
+        .collect();
+    let has_roots = !roots.is_empty();
+    ssl.with_root_certs(roots).with_disable_built_in_roots(has_roots)
 }
 
 /// Closes a connection in whatever state it is. The server then rolls back what was not committed and lets go

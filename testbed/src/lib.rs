@@ -8,8 +8,10 @@ mod mariadb;
 mod nats;
 mod process;
 mod redis;
+mod tls;
 
 pub use mariadb::{Database, MariaDb};
 pub use nats::Nats;
 pub use process::free_port;
 pub use redis::{Aof, Redis};
+pub use tls::Tls;

@@ -8,7 +8,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port, inside};
+use crate::{
+    Tls,
+    process::{Process, free_port, inside},
+};
 
 /// `mariadbd`, from Debian's package; it stands in for MySQL.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct MariaDb {
     data: TempDir,
     args: Vec<String>,
     databases: AtomicU32,
+    /// What URLs end with.
+    options: &'static str,
 }
 
 impl MariaDb {
@@ -30,6 +35,17 @@ impl MariaDb {
 
     /// With these arguments as well, such as `["--max-connections=5"]`.
     pub fn with(args: &[&str]) -> Self {
+        MariaDb::at(args, "")
+    }
+
+    /// Over TLS, and with nobody who speaks otherwise.
+    pub fn over_tls(tls: &Tls) -> Self {
+        let certificate = format!("--ssl-cert={}", tls.certificate().display());
+        let key = format!("--ssl-key={}", tls.key().display());
+        MariaDb::at(&[&certificate, &key, "--require-secure-transport=ON"], "?require_ssl=true")
+    }
+
+    fn at(args: &[&str], options: &'static str) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -46,7 +62,7 @@ impl MariaDb {
         );
         let process = Process::new("mariadbd", inside(data.path(), "log"), free_port());
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut server = MariaDb { process, data, args, databases: AtomicU32::new(0) };
+        let mut server = MariaDb { process, data, args, databases: AtomicU32::new(0), options };
         server.start_again();
         server
     }
@@ -57,7 +73,7 @@ impl MariaDb {
         let name = format!("maru{n}");
         self.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
         Database {
-            url: format!("mysql://root@127.0.0.1:{}/{name}", self.process.port()),
+            url: format!("mysql://root@127.0.0.1:{}/{name}{}", self.process.port(), self.options),
             name,
             socket: self.socket(),
         }

@@ -4,7 +4,10 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port, inside};
+use crate::{
+    Tls,
+    process::{Process, free_port, inside},
+};
 
 /// `nats-server`, from Debian's package.
 #[derive(Debug)]
@@ -12,6 +15,7 @@ pub struct Nats {
     process: Process,
     data: TempDir,
     config: String,
+    scheme: &'static str,
 }
 
 impl Nats {
@@ -25,16 +29,26 @@ impl Nats {
 
     /// With these lines in its configuration file.
     pub fn with(config: &str) -> Self {
+        Nats::at("nats", config)
+    }
+
+    /// Over TLS, and with nobody who speaks otherwise.
+    pub fn over_tls(tls: &Tls) -> Self {
+        let (certificate, key) = (tls.certificate(), tls.key());
+        Nats::at("tls", &format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}"))
+    }
+
+    fn at(scheme: &'static str, config: &str) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let process = Process::new("nats-server", inside(data.path(), "log"), free_port());
-        let mut nats = Nats { process, data, config: config.to_owned() };
+        let mut nats = Nats { process, data, config: config.to_owned(), scheme };
         nats.start_again();
         nats
     }
 
-    /// `nats://…`, as `--nats` takes it.
+    /// `nats://…` or `tls://…`, as `--nats` takes it.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.process.port())
+        format!("{}://127.0.0.1:{}", self.scheme, self.process.port())
     }
 
     /// Its process.

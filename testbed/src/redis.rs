@@ -11,7 +11,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port, inside};
+use crate::{
+    Tls,
+    process::{Process, free_port, inside},
+};
 
 /// When the append-only file goes to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Redis {
     process: Process,
     data: TempDir,
     args: Vec<String>,
+    /// Where it listens for TLS, if it does.
+    tls_port: Option<u16>,
 }
 
 impl Redis {
@@ -43,6 +48,22 @@ impl Redis {
 
     /// With these directives of redis.conf as well, such as `["--requirepass", "secret"]`.
     pub fn with(aof: Aof, args: &[&str]) -> Self {
+        Redis::at(aof, args, None)
+    }
+
+    /// The same over TLS, as its URL says.
+    pub fn over_tls(aof: Aof, args: &[&str], tls: &Tls) -> Self {
+        let port = free_port();
+        let file = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
+        let (certificate, key) = (file(tls.certificate()), file(tls.key()));
+        let port_arg = port.to_string();
+        let tls = ["--tls-port", &port_arg, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        // Who the client is it learns by the password.
+        let args = [args, &tls, &["--tls-auth-clients", "no"]].concat();
+        Redis::at(aof, &args, Some(port))
+    }
+
+    fn at(aof: Aof, args: &[&str], tls_port: Option<u16>) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let (append, sync) = match aof {
             Aof::Always => ("yes", "always"),
@@ -53,7 +74,7 @@ impl Redis {
             ["--save", "", "--maxmemory-policy", "noeviction", "--appendonly", append, "--appendfsync", sync];
         let args = fixed.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         let process = Process::new("redis-server", inside(data.path(), "log"), free_port());
-        let mut redis = Redis { process, data, args };
+        let mut redis = Redis { process, data, args, tls_port };
         redis.start_again();
         redis
     }
@@ -63,9 +84,12 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.process.port())
     }
 
-    /// The same, as this user.
+    /// The same, as this user; `rediss://…` if it was started over TLS.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        format!("redis://{user}:{password}@127.0.0.1:{}", self.process.port())
+        match self.tls_port {
+            Some(port) => format!("rediss://{user}:{password}@127.0.0.1:{port}"),
+            None => format!("redis://{user}:{password}@127.0.0.1:{}", self.process.port()),
+        }
     }
 
     /// Where it listens.

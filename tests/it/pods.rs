@@ -7,4 +7,5 @@ mod harm;
 mod nats;
 mod reading;
 mod speaking;
+mod tls;
 mod trial;

@@ -19,6 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use testbed::Tls;
 
 use super::{Pod, Servers, Stage, deadline, faulty_build, pod::Start, program, stage, wait_for};
 
@@ -101,6 +102,13 @@ impl Maru {
         let envs: Vec<_> = fault.iter().map(|fault| ("MARU_FAULT", *fault)).collect();
         let program = if fault.is_some() { faulty_build() } else { program() };
         Maru::of(MANY, program, &args, &envs, Some(Servers::safe(stage())))
+    }
+
+    /// Pods that trust this authority and no other, on servers that are spoken to over TLS.
+    pub fn over_tls(tls: &Tls) -> Self {
+        let authority = tls.authority();
+        let envs = [("SSL_CERT_FILE", authority.to_str().expect("a path in UTF-8"))];
+        Maru::of(MANY, program(), &["--rate-limit", "off"], &envs, Some(Servers::over_tls(stage(), tls)))
     }
 
     fn of(

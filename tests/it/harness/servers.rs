@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use testbed::{Aof, Database, MariaDb, Nats, Redis};
+use testbed::{Aof, Database, MariaDb, Nats, Redis, Tls};
 
 /// What the suite runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ fn rights() -> impl Iterator<Item = &'static str> {
     let (_, rights) = schema.split_once("## Rights").expect("it has that section");
     let quoted = rights.split('`').skip(1).step_by(2);
     quoted.flat_map(|quoted| quoted.split([' ', ',']).filter(|word| !word.is_empty()))
+}
+
+/// That user, with no more rights than are asked of whoever runs it.
+fn user() -> Vec<&'static str> {
+    ["--user", USER, "on", ">secret"].into_iter().chain(rights()).collect()
 }
 
 /// The servers of one deployment.
@@ -75,11 +80,17 @@ impl Servers {
         Servers::new(stage, Aof::Always, database, Maria::Own(maria))
     }
 
+    /// All of them spoken to over TLS alone, with certificates by this authority.
+    pub fn over_tls(stage: Stage, tls: &Tls) -> Self {
+        let maria = MariaDb::over_tls(tls);
+        let database = maria.database();
+        let redis = Redis::over_tls(Aof::Off, &user(), tls);
+        let nats = (stage == Stage::Nats).then(|| Nats::over_tls(tls));
+        Servers { redis, nats, database, maria: Maria::Own(maria) }
+    }
+
     fn new(stage: Stage, aof: Aof, database: Database, maria: Maria) -> Self {
-        // With no more rights than are asked of whoever runs it.
-        let rights: Vec<_> = rights().collect();
-        let user = [&["--user", USER, "on", ">secret"][..], &rights].concat();
-        let redis = Redis::with(aof, &user);
+        let redis = Redis::with(aof, &user());
         let nats = (stage == Stage::Nats).then(Nats::start);
         Servers { redis, nats, database, maria }
     }
