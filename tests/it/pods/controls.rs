@@ -45,7 +45,7 @@ fn trimming_before_the_archive_has_it_is_found() {
 
 #[test]
 fn not_giving_back_what_redis_lost_is_found() {
-    is_found("NoFence", "the table of", |maru, progress| {
+    is_found("NoFence", "P2 broken", |maru, progress| {
         let older = maru.servers().redis.copy_of_data();
         maru.servers_mut().maria().hang();
         // More than the writers have in memory, which they store in any case.
