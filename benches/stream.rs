@@ -23,6 +23,7 @@ fn event(seq: u64) -> Event {
         text: Some(Arc::from("where shall we meet tonight?")),
         status: None,
         edited: None,
+        by: None,
         ts: 1_732_240_000_123,
         client_id: None,
     }

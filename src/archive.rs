@@ -11,7 +11,10 @@ use mysql_async::prelude::Queryable;
 
 mod error;
 mod fence;
+mod list;
+mod members;
 mod migrate;
+mod people;
 mod pods;
 mod pool;
 mod read;
@@ -21,12 +24,14 @@ mod rows;
 mod shapes;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transaction;
 mod trim;
 
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use fence::{FenceGuard, Lost};
+pub use list::{Mine, Pick, Row};
+pub use members::{Gathering, Marks, Participant};
 pub use pods::{Fence, PodRow, PodView};
 pub use read::{FirstAnswer, Head};
 pub use store::Stored;

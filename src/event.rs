@@ -8,21 +8,29 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod aside;
 mod cursor;
 mod entry;
 mod extent;
 mod frame;
 mod gap;
 mod lang;
+mod member;
+mod search;
 mod slug;
 mod text;
 
+pub use aside::{Aside, Topic};
 pub use cursor::{Cursor, Epoch, Seq};
 pub use entry::{Entry, Key, digest};
-pub use extent::{EPOCH_STRIDE, Extent, Part, Room};
-pub use frame::{Frame, FrameKind, bye, named};
+pub use extent::{EPOCH_STRIDE, Extent, MOST_ENTRIES, Part, Room, RoomKind};
+pub use frame::{Frame, FrameKind, Origin, Subject, Taken, bye, named};
 pub use gap::{Gap, GapReason};
 pub use lang::Lang;
+pub use member::{
+    Ban, Banned, ListPlace, Listed, MOST_UNREAD, Member, MemberRoom, Membership, NewRoom, Role, Shape,
+};
+pub use search::{NameQuery, SearchKeys};
 pub use slug::Slug;
 pub use text::{ClientId, Name, Text, TextRefused};
 
@@ -89,6 +97,8 @@ impl FromStr for UserId {
 pub enum UserKind {
     /// Made on the spot by maru.
     Guest,
+    /// Known to the site that embeds maru, which says who they are.
+    Member,
 }
 
 impl UserKind {
@@ -96,6 +106,7 @@ impl UserKind {
     pub fn as_str(self) -> &'static str {
         match self {
             UserKind::Guest => "guest",
+            UserKind::Member => "member",
         }
     }
 }
@@ -106,6 +117,7 @@ impl FromStr for UserKind {
     fn from_str(s: &str) -> Result<Self, Refused> {
         match s {
             "guest" => Ok(UserKind::Guest),
+            "member" => Ok(UserKind::Member),
             _ => Err(Refused("unknown kind of user")),
         }
     }
@@ -132,6 +144,10 @@ pub enum EventKind {
     Edit,
     /// The message at `target` is gone, and its text with it.
     Delete,
+    /// Somebody is a member of the room from here on.
+    Join,
+    /// Somebody is not a member any more.
+    Leave,
 }
 
 impl EventKind {
@@ -141,7 +157,25 @@ impl EventKind {
             EventKind::Message => "message",
             EventKind::Edit => "edit",
             EventKind::Delete => "delete",
+            EventKind::Join => "join",
+            EventKind::Leave => "leave",
         }
+    }
+
+    /// The first letter of the word: no two have the same.
+    fn letter(self) -> char {
+        match self {
+            EventKind::Message => 'm',
+            EventKind::Edit => 'e',
+            EventKind::Delete => 'd',
+            EventKind::Join => 'j',
+            EventKind::Leave => 'l',
+        }
+    }
+
+    fn of_letter(letter: &str) -> Option<Self> {
+        use EventKind::{Delete, Edit, Join, Leave, Message};
+        [Message, Edit, Delete, Join, Leave].into_iter().find(|kind| letter == kind.letter().to_string())
     }
 }
 
@@ -153,6 +187,8 @@ impl FromStr for EventKind {
             "message" => Ok(EventKind::Message),
             "edit" => Ok(EventKind::Edit),
             "delete" => Ok(EventKind::Delete),
+            "join" => Ok(EventKind::Join),
+            "leave" => Ok(EventKind::Leave),
             _ => Err(Refused("unknown type of event")),
         }
     }
@@ -170,7 +206,7 @@ pub enum Status {
 /// fields here is the order there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// An open room's slug.
+    /// An open room's slug, or the UUID of a room with members.
     pub room: Arc<str>,
     /// Life of the log in which `seq` was given.
     pub epoch: Epoch,
@@ -178,14 +214,17 @@ pub struct Event {
     pub seq: Seq,
     /// UUIDv7 (RFC 9562 §5.7), unique over all rooms.
     pub id: Uuid,
-    /// Message, edit or deletion.
+    /// What it is.
     #[serde(rename = "type")]
     pub kind: EventKind,
     /// Of an edit or a deletion: the message it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<Seq>,
-    /// Who spoke.
+    /// Who spoke, came in or left.
     pub user: User,
+    /// Of a join or a leave: who brought it about, if it was not the member.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<User>,
     /// UTF-8, at most [`Text::MAX_BYTES`]; absent from deletions, empty where it was deleted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub text: Option<Arc<str>>,
@@ -235,9 +274,35 @@ pub enum Draft {
         /// Its new text.
         text: Text,
     },
-    /// Take the own message at `target` away.
+    /// Take the message at `target` away.
     Delete {
         /// The message.
         target: Seq,
+        /// By which right.
+        right: Right,
+    },
+    /// The first event of a room with members: its maker is there. Nothing changes when there is one already.
+    Open,
+    /// Have somebody be a member from here on. Whoever says so is one.
+    Join {
+        /// Who comes in.
+        member: User,
+    },
+    /// Have somebody not be a member any more: oneself, or, as a moderator, another.
+    Leave {
+        /// Who leaves.
+        member: User,
     },
 }
+
+/// By which right somebody takes a message away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It is theirs.
+    Author,
+    /// They may take away any.
+    Moderator,
+}
+
+/// Members of a room, at most.
+pub const MOST_MEMBERS: usize = 256;

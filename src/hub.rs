@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     backplane::Backplane,
-    event::{Cursor, Frame, LogId, Room, RoomId},
+    event::{Aside, Cursor, LogId, Room, RoomId, UserId},
     log::{Log, LogError, LogErrorKind, Notice, Passed},
     readers::Postbox,
 };
@@ -47,13 +47,27 @@ pub struct Feeds {
     holes: mpsc::UnboundedSender<Weak<Feed>>,
     postbox: Postbox,
     memory: Arc<Memory>,
-    people: OnceLock<PeopleEar>,
+    ears: Arc<Ears>,
     repairs: AtomicU64,
     gaps: AtomicU64,
 }
 
-/// Who is told of people who come and go. Must not block: nothing else is heard meanwhile.
-type PeopleEar = Box<dyn Fn(LogId, Passed) + Send + Sync>;
+/// Who is told of people. They must not block: nothing else is heard meanwhile.
+#[derive(Default)]
+struct Ears {
+    /// Of those who come into rooms and go.
+    people: OnceLock<Box<dyn Fn(LogId, Passed) + Send + Sync>>,
+    /// Of those who are not members of a room any more.
+    leavers: OnceLock<Box<dyn Fn(RoomId, UserId) + Send + Sync>>,
+}
+
+impl Ears {
+    fn left(&self, room: RoomId, user: UserId) {
+        if let Some(ear) = self.leavers.get() {
+            ear(room, user);
+        }
+    }
+}
 
 /// What the hub counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +112,8 @@ impl Feeds {
         let (holes, to_repair) = mpsc::unbounded_channel();
         let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit: memory });
         let (repairs, gaps) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (by_log, people) = (Mutex::default(), OnceLock::new());
-        let feeds = Feeds { by_log, holes, postbox, memory, people, repairs, gaps };
+        let (by_log, ears) = (Mutex::default(), Arc::default());
+        let feeds = Feeds { by_log, holes, postbox, memory, ears, repairs, gaps };
         (Arc::new(feeds), to_repair)
     }
 
@@ -118,8 +132,13 @@ impl Feeds {
                         feed.trim(first);
                     }
                 }
+                Notice::Told(log, aside) => {
+                    if let Some(feed) = self.find(log) {
+                        feed.aside(&aside.block());
+                    }
+                }
                 Notice::Passed(log, passed) => {
-                    if let Some(ear) = self.people.get() {
+                    if let Some(ear) = self.ears.people.get() {
                         ear(log, passed);
                     }
                 }
@@ -155,7 +174,8 @@ impl Feeds {
         if let Some(feed) = by_log.get(&log).and_then(Weak::upgrade) {
             return (feed, false);
         }
-        let feed = Arc::new(Feed::new(room.clone(), self.postbox.clone(), Arc::clone(&self.memory)));
+        let (memory, ears) = (Arc::clone(&self.memory), Arc::clone(&self.ears));
+        let feed = Arc::new(Feed::new(room.clone(), self.postbox.clone(), memory, ears));
         by_log.insert(log, Arc::downgrade(&feed));
         (feed, true)
     }
@@ -225,7 +245,18 @@ impl Hub {
     /// From now on `ear` is called with whoever comes into the rooms that are open here, or leaves them, as the other
     /// pods say it; once for all. It must not block.
     pub fn hear_of_people(&self, ear: impl Fn(LogId, Passed) + Send + Sync + 'static) {
-        _ = self.feeds.people.set(Box::new(ear));
+        _ = self.feeds.ears.people.set(Box::new(ear));
+    }
+
+    /// From now on `ear` is called with whoever is not a member of a room any more that is open here, before its readers
+    /// have that or anything later; once for all. It must not block.
+    pub fn hear_of_leavers(&self, ear: impl Fn(RoomId, UserId) + Send + Sync + 'static) {
+        _ = self.feeds.ears.leavers.set(Box::new(ear));
+    }
+
+    /// Something that those hear who listen to a log on this pod.
+    pub fn tell(&self, log: LogId, aside: Aside) {
+        self.feeds.hear(vec![Notice::Told(log, aside)]);
     }
 
     /// The rooms that somebody here reads, as far as they are open.
@@ -242,7 +273,7 @@ impl Hub {
         if place <= feed.tip() || !self.log.has_other_pods() {
             return Ok(());
         }
-        let tip = self.log.extent(feed.room().id).await?.tip();
+        let tip = self.log.extent(feed.room()).await?.tip();
         if place > tip {
             return Ok(());
         }
@@ -281,13 +312,13 @@ impl Hub {
         self.backplane.subscribe(feed.room().id.into()).await;
         loop {
             // In this order: what is appended in between is in the second answer, or is announced and parked.
-            let extent = self.log.extent(feed.room().id).await?;
+            let extent = self.log.extent(feed.room()).await?;
             let newest = self.log.last(feed.room(), PRELOAD).await?;
-            if newest.last().is_some_and(|event| event.epoch > extent.epoch) {
+            if newest.last().is_some_and(|frame| frame.cursor.epoch > extent.epoch) {
                 // A new epoch began in between.
                 continue;
             }
-            if feed.open(extent, newest.iter().map(Frame::new).collect()) {
+            if feed.open(extent, newest) {
                 self.feeds.look_after(feed);
             }
             return Ok(());

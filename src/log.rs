@@ -11,14 +11,18 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::event::{Cursor, Draft, Event, Extent, Frame, LogId, Name, Part, Room, RoomId, Seq, User, UserId};
+use crate::event::{
+    Aside, Cursor, Draft, Event, Extent, Frame, LogId, Name, Part, Room, RoomKind, Seq, User, UserId,
+};
 
+mod members;
 pub(crate) mod redis;
 mod sqlite;
 
+pub use members::Known;
 pub use redis::{
-    Agreed, Batch, Look, Move, Moved, Outbox, Owned, Parts, Quiet, RedisFigures, RedisLog, Renames, Server,
-    Standing, Tips, Ward, What,
+    Agreed, Backlog, Batch, Look, Move, Moved, Outbox, Owned, Parts, Quiet, RedisFigures, RedisLog, Renames,
+    Server, Standing, Tips, Ward, What,
 };
 pub use sqlite::{SqliteLog, new_epoch};
 
@@ -81,6 +85,8 @@ pub enum Notice {
     Trimmed(LogId, Seq),
     /// People came into a room, or left it.
     Passed(LogId, Passed),
+    /// Something for those who listen now.
+    Told(LogId, Aside),
 }
 
 /// A person, as others are told of them.
@@ -106,14 +112,17 @@ pub struct Passed {
 }
 
 impl Notice {
-    /// What another pod said about a log: an event as [`Frame::said`] has it, `t <seq>`, or `p <json>` of a
-    /// [`Passed`]. `None` when it says nothing that is known here.
+    /// What another pod said about a log: an event as [`Frame::said`] has it, an [`Aside`], `t <seq>`, or `p <json>`
+    /// of a [`Passed`]. `None` when it says nothing that is known here.
     pub fn heard(log: LogId, said: &[u8]) -> Option<Self> {
         if let Some(first) = said.strip_prefix(b"t ") {
             return Some(Notice::Trimmed(log, std::str::from_utf8(first).ok()?.parse().ok()?));
         }
         if let Some(passed) = said.strip_prefix(b"p ") {
             return Some(Notice::Passed(log, serde_json::from_slice(passed).ok()?));
+        }
+        if let Some(aside) = Aside::heard(said) {
+            return Some(Notice::Told(log, aside));
         }
         Frame::heard(said).map(|frame| Notice::Appended(log, frame))
     }
@@ -136,6 +145,10 @@ pub enum LogErrorKind {
     NotFound,
     /// It is somebody else's message.
     NotYours,
+    /// It is so already: there is nothing to add.
+    NoChange,
+    /// The room has as many members as there may be.
+    Crowded,
     /// The idempotency key stands for another text.
     KeyReused,
     /// Too much is waiting already; nothing was accepted.
@@ -167,6 +180,8 @@ impl fmt::Display for LogError {
         f.write_str(match self.kind {
             LogErrorKind::NotFound => "no such message",
             LogErrorKind::NotYours => "somebody else's message",
+            LogErrorKind::NoChange => "it is so already",
+            LogErrorKind::Crowded => "the room is full",
             LogErrorKind::KeyReused => "idempotency key used for another text",
             LogErrorKind::Overloaded => "too much is waiting",
             LogErrorKind::Unavailable => "the store is unavailable",
@@ -209,25 +224,31 @@ impl Log {
     }
 
     /// Where the room's log begins and ends. A room that nobody has spoken in is empty, not an error.
-    pub async fn extent(&self, room: RoomId) -> Result<Extent, LogError> {
+    pub async fn extent(&self, room: &Room) -> Result<Extent, LogError> {
         match self {
-            Log::Sqlite(log) => log.extent(room).await,
-            Log::Redis(log) => log.extent(room).await,
+            Log::Sqlite(log) => log.extent(room.clone()).await,
+            Log::Redis(log) if room.kind == RoomKind::Inbox => log.inbox_extent(UserId(room.id.0)).await,
+            Log::Redis(log) => log.extent(room.id).await,
         }
     }
 
-    /// Up to `limit` events above `after`, ascending, as written (deleted ones scrubbed).
-    pub async fn read(&self, room: &Room, after: Seq, limit: usize) -> Result<Vec<Event>, LogError> {
+    /// Up to `limit` events above `after`, ascending, as written (deleted ones scrubbed). Of an inbox, what its
+    /// entries point to now.
+    pub async fn read(&self, room: &Room, after: Seq, limit: usize) -> Result<Vec<Frame>, LogError> {
         match self {
             Log::Sqlite(log) => log.read(room.clone(), after, limit).await,
+            Log::Redis(log) if room.kind == RoomKind::Inbox => {
+                log.inbox_read(UserId(room.id.0), after, limit).await
+            }
             Log::Redis(log) => log.read(room, after, limit).await,
         }
     }
 
-    /// The newest `count` events, ascending, as written (deleted ones scrubbed).
-    pub async fn last(&self, room: &Room, count: usize) -> Result<Vec<Event>, LogError> {
+    /// The newest `count` events, ascending, as [`read`](Self::read) has them.
+    pub async fn last(&self, room: &Room, count: usize) -> Result<Vec<Frame>, LogError> {
         match self {
             Log::Sqlite(log) => log.last(room.clone(), count).await,
+            Log::Redis(log) if room.kind == RoomKind::Inbox => log.inbox_last(UserId(room.id.0), count).await,
             Log::Redis(log) => log.last(room, count).await,
         }
     }

@@ -78,6 +78,11 @@ pub trait Occupant: Send + 'static {
     /// Is this one of them? Asked of every reader, so it should only compare.
     fn is_meant(&self, select: &Self::Select) -> bool;
 
+    /// The log whose readers alone can be meant; `None` when it may be any: then every reader is asked.
+    fn within(_select: &Self::Select) -> Option<LogId> {
+        None
+    }
+
     /// When its session ends, in seconds since 1970 (UTC). Asked about once a second.
     fn expires(&self) -> u32;
 }

@@ -2,7 +2,7 @@
 //!
 //! Each partition has one owner at a time. It reads the outboxes of all its partitions, stores what it found in one
 //! transaction, and only then lets the log trim. Everything it does may be done twice: by itself after a failure,
-//! or by two pods that each take themselves for the owner.
+//! or by two pods that each take themselves for the owner. The owner also fills inboxes (`mail`), and sees to people.
 
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -29,7 +29,11 @@ use crate::{
 };
 
 mod lease;
+mod mail;
+mod marks;
 mod people;
+#[cfg(test)]
+mod tests;
 
 use lease::rightful;
 
@@ -66,6 +70,8 @@ pub struct Figures {
     pub quarantined: Counter,
     /// Places that the archive has with another event: an alarm.
     pub conflicts: Counter,
+    /// From an event's `ts` to its place in all inboxes.
+    pub inbox_seconds: Histogram,
 }
 
 impl Figures {
@@ -76,6 +82,7 @@ impl Figures {
             failures: Counter::default(),
             quarantined: Counter::default(),
             conflicts: Counter::default(),
+            inbox_seconds: clock::latency(),
         }
     }
 }
@@ -109,6 +116,8 @@ impl Writer {
             tokio::spawn(finish(Arc::downgrade(&writer), to_finish));
         }
         tokio::spawn(people::tend(Arc::downgrade(&writer)));
+        tokio::spawn(mail::carry(Arc::downgrade(&writer)));
+        tokio::spawn(marks::keep(Arc::downgrade(&writer)));
         writer
     }
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use mysql_async::{Conn, prelude::Queryable};
+use mysql_async::{Conn, Error, prelude::Queryable};
 
 use super::{ArchiveError, ArchiveErrorKind, pool::within};
 
-const MIGRATIONS: &[&str] = &[include_str!("../../schema/mysql/001_archive.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../schema/mysql/001_archive.sql"), include_str!("../../schema/mysql/002_members.sql")];
+
+/// ER_DUP_FIELDNAME, ER_DUP_KEYNAME, ER_CANT_DROP_FIELD_OR_KEY: an ALTER was made by one who then died.
+const DONE: [u16; 3] = [1060, 1061, 1091];
 
 /// How long all of it may take: the server waits up to 60 s for another pod that is at it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -46,7 +50,10 @@ async fn missing(conn: &mut Conn) -> Result<(), ArchiveError> {
     };
     for (number, sql) in (done + 1..).zip(missing) {
         for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
-            conn.query_drop(statement).await?;
+            match conn.query_drop(statement).await {
+                Err(Error::Server(e)) if DONE.contains(&e.code) => {}
+                done => done?,
+            }
         }
         conn.exec_drop("INSERT INTO schema_version (version) VALUES (?)", (number,)).await?;
     }

@@ -112,6 +112,23 @@ impl Archive {
         Ok(events)
     }
 
+    /// Those events, of any rooms with members, that are here, as written (deleted ones without text).
+    pub async fn events(&self, places: &[(RoomId, Seq)]) -> Result<Vec<(RoomId, Event)>, ArchiveError> {
+        let sql = format!("SELECT room_id, {} FROM messages WHERE (room_id, seq) IN", rows::EVENT);
+        let mut found = Vec::with_capacity(places.len());
+        for chunk in places.chunks(1000) {
+            let keys: Vec<Vec<Value>> =
+                chunk.iter().map(|(room, seq)| vec![id(room.0), seq.0.into()]).collect();
+            let (sql, params) = in_list(&sql, &[], &keys, "");
+            let events = self.rows(&sql, params, |row| {
+                let room = RoomId(row.id()?);
+                Ok((room, rows::event(&Room::of_members(room).label, row)?))
+            });
+            found.append(&mut events.await?);
+        }
+        Ok(found)
+    }
+
     /// Of those of up to 1,000 messages that were edited and not deleted: the last edit's text and its time
     /// in ms since 1970, ascending.
     pub async fn edited(

@@ -9,7 +9,7 @@ use super::{
     rows::id,
     shapes::{Insert, MAX_BYTES, select_in},
 };
-use crate::event::{EPOCH_STRIDE, Entry, Epoch, Extent, RoomId, Seq};
+use crate::event::{EPOCH_STRIDE, Entry, Epoch, Extent, RoomId, Seq, Shape};
 
 /// A room whose row is locked until the transaction ends.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(super) async fn losses(conn: &mut Conn) -> Result<u32, ArchiveError> {
 
 /// The same, and it stays so until the transaction ends: a room that is made for one number of losses must be
 /// there before anybody reads another, and takes the room for one that is not.
-async fn losses_to_stay(conn: &mut Conn) -> Result<u32, ArchiveError> {
+pub(super) async fn losses_to_stay(conn: &mut Conn) -> Result<u32, ArchiveError> {
     losses_by(conn, "SELECT losses FROM fence LOCK IN SHARE MODE").await
 }
 
@@ -92,10 +92,12 @@ async fn make(conn: &mut Conn, firsts: &[&Entry], losses: u32) -> Result<(), Arc
     let rows: Vec<Vec<Value>> = firsts
         .iter()
         .map(|entry| {
+            // A room with members is made before it is spoken in; one that is not here was lost with a backup.
+            let slug = Some(entry.event.room.as_ref()).filter(|_| !entry.has_members());
             vec![
                 id(entry.room.0),
-                "open".into(),
-                entry.event.room.as_ref().into(),
+                if slug.is_some() { "open".into() } else { Shape::Group.as_str().into() },
+                slug.into(),
                 empty.epoch.0.into(),
                 empty.base.0.into(),
                 empty.tip.0.into(),

@@ -10,7 +10,12 @@ use crate::event::{ClientId, Entry, Epoch, Event, Key, RoomId, Seq, Status, User
 
 /// The columns that [`event`] reads, in its order.
 pub(super) const EVENT: &str =
-    "seq, epoch, id, kind, status, user_id, user_kind, user_name, text, target, ts, client_id";
+    "seq, epoch, id, kind, status, user_id, user_kind, user_name, text, target, ts, client_id, by_user";
+
+/// The same columns of a table that is called by this name in the statement.
+pub(super) fn event_of(table: &str) -> String {
+    EVENT.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
+}
 
 /// A row, taken column by column from the left.
 pub(super) struct Columns {
@@ -36,6 +41,21 @@ impl Columns {
         Uuid::from_slice(&self.take::<Vec<u8>>()?).map_err(|_| unreadable(column))
     }
 
+    /// Does the next column hold nothing?
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.row.as_ref(self.next), None | Some(Value::NULL))
+    }
+
+    /// Columns that are of no use in this row.
+    pub(super) fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
+    /// The next columns: id, kind and name of a person.
+    pub(super) fn user(&mut self) -> Result<User, ArchiveError> {
+        Ok(User { id: UserId(self.id()?), kind: self.parsed()?, name: self.parsed()? })
+    }
+
     /// The next column, which holds 16 bytes or nothing.
     pub(super) fn hash(&mut self) -> Result<Option<[u8; 16]>, ArchiveError> {
         let column = self.next;
@@ -53,7 +73,8 @@ impl Columns {
         self.take().map(Epoch)
     }
 
-    fn parsed<T: FromStr>(&mut self) -> Result<T, ArchiveError> {
+    /// The next column, a word.
+    pub(super) fn parsed<T: FromStr>(&mut self) -> Result<T, ArchiveError> {
         let column = self.next;
         self.take::<String>()?.parse().map_err(|_| unreadable(column))
     }
@@ -73,13 +94,20 @@ pub(super) fn event(label: &Arc<str>, row: &mut Columns) -> Result<Event, Archiv
         id: row.id()?,
         kind: row.parsed()?,
         status: row.take::<Option<String>>()?.map(|_| Status::Deleted),
-        user: User { id: UserId(row.id()?), kind: row.parsed()?, name: row.parsed()? },
+        user: row.user()?,
         text: row.take::<Option<String>>()?.map(Arc::from),
         target: row.take::<Option<u64>>()?.map(Seq),
         edited: None,
         ts: row.take()?,
         client_id: client_id(row)?,
+        by: by(row)?,
     })
+}
+
+fn by(row: &mut Columns) -> Result<Option<User>, ArchiveError> {
+    let column = row.next;
+    let json: Option<String> = row.take()?;
+    json.map(|json| serde_json::from_str(&json).map_err(|_| unreadable(column))).transpose()
 }
 
 fn client_id(row: &mut Columns) -> Result<Option<ClientId>, ArchiveError> {
@@ -137,9 +165,10 @@ pub(super) fn to_message(entry: &Entry) -> Vec<Value> {
         event.client_id.as_ref().map(ClientId::as_str).into(),
         entry.key.map(|key| key.key.to_vec()).into(),
         entry.key.map(|key| key.text.to_vec()).into(),
+        event.by.as_ref().map(|by| serde_json::to_vec(by).expect("a person is plain data")).into(),
     ]
 }
 
 /// The columns of [`to_message`].
 pub(super) const MESSAGE: &str = "room_id, seq, epoch, id, kind, status, user_id, user_kind, user_name, text, \
-                                  target, ts, client_id, idem, idem_text";
+                                  target, ts, client_id, idem, idem_text, by_user";

@@ -9,7 +9,7 @@ const SHAPES: [usize; 5] = [1000, 250, 50, 10, 1];
 /// Placeholders that a statement can have (the protocol counts them in 16 bits).
 const PLACEHOLDERS: usize = 65_535;
 /// The widest row here is that of messages.
-const WIDEST: usize = 15;
+const WIDEST: usize = 16;
 const _: () = assert!(SHAPES[0] * WIDEST <= PLACEHOLDERS);
 
 /// Most bytes in one statement, whatever the server would take.

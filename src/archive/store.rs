@@ -1,4 +1,4 @@
-//! Entries go in: messages, then what edits and deletions do to them, then tips and people.
+//! Entries go in: messages, then what edits and deletions do to them, then tips, members and people.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use mysql_async::{Conn, Value, prelude::Queryable};
 use uuid::Uuid;
 
 use super::{
-    Archive, ArchiveError,
+    Archive, ArchiveError, members,
     room::{self, Rooms},
     rows::{self, id, to_message},
     shapes::{Insert, select_in},
@@ -82,8 +82,8 @@ impl Work for Aside<'_> {
     }
 }
 
-/// Stores entries within a transaction. Everybody locks rooms first, then messages, then people, each in the
-/// order of their keys, so that two pods seldom wait for one another. Gives the conflicts.
+/// Stores entries within a transaction. Everybody locks rooms first, then messages, members and people, each in
+/// the order of their keys, so that two pods seldom wait for one another. Gives the conflicts.
 pub(super) async fn take(
     conn: &mut Conn,
     entries: &[Entry],
@@ -116,8 +116,11 @@ pub(super) async fn take(
         }
     }
     room::keep(conn, &rooms).await?;
-    // A batch that was there before may be older than the names that are known now.
-    people(conn, &sorted, if all_are_new { "name = VALUES(name)" } else { "id = id" }).await?;
+    members::follow(conn, &sorted).await?;
+    // A batch that was there before may be older than the names that are known now. Who can be found by a name has
+    // said by which.
+    let renamed = "name = IF(name_key IS NULL, VALUES(name), name)";
+    people(conn, &sorted, if all_are_new { renamed } else { "id = id" }).await?;
     Ok(conflicts)
 }
 

@@ -11,6 +11,7 @@ use crate::event::{
 
 mod fence;
 mod history;
+mod members;
 mod server;
 mod store;
 
@@ -51,7 +52,7 @@ fn own(args: &[&str]) -> MariaDb {
     MariaDb::with(args)
 }
 
-fn shared() -> Arc<MariaDb> {
+pub(crate) fn shared() -> Arc<MariaDb> {
     let mut server = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     server.upgrade().unwrap_or_else(|| {
         let started = Arc::new(own(&[]));
@@ -85,6 +86,7 @@ fn said_in(room: &Room, cursor: Cursor, text: &str) -> Entry {
         text: Some(Arc::from(text)),
         status: None,
         edited: None,
+        by: None,
         ts: i64::try_from(cursor.seq.0).unwrap(),
         client_id: None,
     };

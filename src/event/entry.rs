@@ -38,3 +38,11 @@ pub struct Entry {
     /// Of a message that had a `client_id`.
     pub key: Option<Key>,
 }
+
+impl Entry {
+    /// Is it of a room with members? Those are called by their UUIDs, and no slug looks like one.
+    pub fn has_members(&self) -> bool {
+        const HYPHENATED: usize = 36;
+        self.event.room.len() == HYPHENATED && Uuid::try_parse(&self.event.room).is_ok()
+    }
+}

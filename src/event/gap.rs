@@ -25,4 +25,6 @@ pub enum GapReason {
     Unknown,
     /// The store lost a part.
     Epoch,
+    /// It was before the reader became a member of the room.
+    Membership,
 }

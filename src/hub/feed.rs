@@ -6,14 +6,14 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Memory, Plan, Start,
+    Ears, Memory,
     listener::{Asides, Heard, Listener},
     order::{Look, Next, Order, Read, Verdict},
     resume,
     tail::Tail,
 };
 use crate::{
-    event::{Cursor, Extent, Frame, LogId, Room, Seq},
+    event::{Cursor, Extent, Frame, LogId, MOST_ENTRIES, Room, RoomKind, Seq},
     log::{LogError, LogErrorKind},
     readers::{Joined, Place, Postbox, Source},
 };
@@ -30,12 +30,15 @@ pub struct Feed {
     changed: watch::Sender<u64>,
     postbox: Postbox,
     memory: Arc<Memory>,
+    ears: Arc<Ears>,
 }
 
 #[derive(Debug)]
 struct State {
     /// `tip` in it is that of the opening; the present one is the order's.
     opened: Opened,
+    /// Events that the log has at most.
+    most: u64,
     order: Order,
     tail: Tail,
     asides: Asides,
@@ -49,7 +52,11 @@ impl State {
     /// The log as far as it was delivered here.
     fn extent(&self) -> Extent {
         match &self.opened {
-            Opened::Yes(extent) => Extent { tip: self.order.last().seq, ..extent.clone() },
+            Opened::Yes(extent) => {
+                let tip = self.order.last().seq;
+                let first = extent.first.max(Seq(tip.next().0.saturating_sub(self.most)));
+                Extent { tip, first, ..extent.clone() }
+            }
             Opened::NotYet | Opened::Failed(_) => unreachable!("a feed is given out when it is open"),
         }
     }
@@ -73,16 +80,17 @@ enum Opened {
 }
 
 impl Feed {
-    pub(super) fn new(room: Room, postbox: Postbox, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(room: Room, postbox: Postbox, memory: Arc<Memory>, ears: Arc<Ears>) -> Self {
         let state = State {
             opened: Opened::NotYet,
+            most: if room.kind == RoomKind::Inbox { MOST_ENTRIES as u64 } else { u64::MAX },
             order: Order::opening(),
             tail: Tail::new(Seq(0)),
             asides: Asides::default(),
             threads: 0,
             missed: None,
         };
-        Feed { room, state: Mutex::new(state), changed: watch::Sender::new(0), postbox, memory }
+        Feed { room, state: Mutex::new(state), changed: watch::Sender::new(0), postbox, memory, ears }
     }
 
     /// Whose log it is.
@@ -98,12 +106,6 @@ impl Feed {
     /// The end of the log.
     pub fn tip(&self) -> Cursor {
         self.extent().tip()
-    }
-
-    /// Where a stream starts, and the extent that this was decided on.
-    pub fn plan(&self, start: &Start) -> (Plan, Extent) {
-        let extent = self.extent();
-        (resume::plan(start, &extent), extent)
     }
 
     /// The newest `count` events, if they are in memory.
@@ -286,14 +288,18 @@ impl Feed {
         self.memory.adjust(before, state.tail.bytes());
     }
 
-    /// Events and gaps in order, under the one lock: into memory, to the reader threads, to the listeners.
+    /// Events and gaps in order, under the one lock: into memory, to the reader threads, to the listeners. Whoever is
+    /// to hear no more is told of before there is anything to hear.
     fn deliver(&self, mut state: MutexGuard<'_, State>, frames: Vec<Frame>) {
-        let before = state.tail.bytes();
+        if self.room.kind == RoomKind::Members {
+            frames.iter().filter_map(Frame::leaver).for_each(|user| self.ears.left(self.room.id, user));
+        }
+        let (before, log) = (state.tail.bytes(), LogId::from(self.room.id));
         for frame in frames {
             for thread in threads(state.threads) {
-                self.postbox.event(thread, self.room.id.into(), frame.clone());
+                self.postbox.event(thread, log, frame.clone());
             }
-            state.tail.push(frame);
+            state.tail.push(frame, log);
         }
         self.memory.adjust(before, state.tail.bytes());
         let held = state.tail.bytes();

@@ -95,9 +95,8 @@ impl Repair {
     /// The extent first: what it says is over is over when the events are read.
     async fn read(&self, feed: &Feed, read: &Read) -> Result<(Option<Extent>, Vec<Frame>), LogError> {
         let log = &self.hub.log;
-        let extent = if read.afresh { Some(log.extent(feed.room().id).await?) } else { None };
-        let events = log.read(feed.room(), read.after.seq, STEP).await?;
-        Ok((extent, events.iter().map(Frame::new).collect()))
+        let extent = if read.afresh { Some(log.extent(feed.room()).await?) } else { None };
+        Ok((extent, log.read(feed.room(), read.after.seq, STEP).await?))
     }
 }
 

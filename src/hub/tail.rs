@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::resume::end_of;
-use crate::event::{Epoch, Extent, Frame, Seq};
+use crate::event::{Epoch, Extent, Frame, LogId, Seq, Taken};
 
 /// Frames of the newest events, with a gap wherever one is missing, bounded in bytes.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ impl Tail {
         Tail { frames: VecDeque::new(), bytes: 0, start }
     }
 
-    /// The next event. A deletion takes the texts that it is about out of memory.
-    pub(super) fn push(&mut self, frame: Frame) {
-        if let Some(target) = frame.deletes() {
-            self.scrub(target);
+    /// The next event of this log. A deletion takes the texts that it is about out of memory.
+    pub(super) fn push(&mut self, frame: Frame, log: LogId) {
+        if let Some(taken) = frame.takes(log) {
+            self.scrub(taken);
         }
         self.bytes += frame.bytes().len();
         self.frames.push_back(frame);
@@ -93,11 +93,12 @@ impl Tail {
         self.bytes
     }
 
-    fn scrub(&mut self, message: Seq) {
-        for frame in self.frames.iter_mut().filter(|frame| frame.belongs_to(message)) {
-            let scrubbed = frame.scrubbed();
-            self.bytes = self.bytes - frame.bytes().len() + scrubbed.bytes().len();
-            *frame = scrubbed;
+    fn scrub(&mut self, taken: Taken) {
+        for frame in &mut self.frames {
+            if let Some(without) = frame.without(taken) {
+                self.bytes = self.bytes - frame.bytes().len() + without.bytes().len();
+                *frame = without;
+            }
         }
     }
 }
@@ -109,12 +110,14 @@ mod tests {
     use super::*;
     use crate::hub::tests::{deletion, frame};
 
+    const LOG: LogId = LogId(uuid::Uuid::nil());
+
     #[test]
     fn a_deleted_text_leaves_memory() {
         let mut tail = Tail::new(Seq(0));
-        tail.push(frame(1));
-        tail.push(frame(2));
-        tail.push(deletion(3, 1));
+        tail.push(frame(1), LOG);
+        tail.push(frame(2), LOG);
+        tail.push(deletion(3, 1), LOG);
         let frames = tail.after(Seq(0), usize::MAX).unwrap();
         assert_eq!(frames[0], frame(1).scrubbed());
         assert_eq!(frames[1], frame(2));
@@ -129,7 +132,7 @@ mod tests {
         ) {
             let mut tail = Tail::new(Seq(start));
             for seq in start + 1..=start + len {
-                tail.push(frame(seq));
+                tail.push(frame(seq), LOG);
                 tail.shrink(limit);
             }
             prop_assert!(tail.bytes() <= limit);

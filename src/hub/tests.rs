@@ -18,6 +18,7 @@ fn event(seq: u64) -> Event {
         text: Some(Arc::from("hello")),
         status: None,
         edited: None,
+        by: None,
         ts: 0,
         client_id: None,
     }

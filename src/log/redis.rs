@@ -26,8 +26,13 @@ mod check;
 mod figures;
 mod generation;
 mod held;
+mod inbox;
 mod keys;
 mod link;
+mod list;
+mod mail;
+mod marks;
+mod members;
 #[cfg(test)]
 mod model;
 mod outbox;
@@ -41,7 +46,7 @@ mod tips;
 
 pub use figures::RedisFigures;
 pub use generation::Server;
-pub use outbox::{Batch, Outbox, Owned};
+pub use outbox::{Backlog, Batch, Outbox, Owned};
 pub use presence::{Look, Move, Moved, Quiet, Ward, What};
 pub use renames::Renames;
 pub use tips::Tips;
@@ -130,6 +135,7 @@ pub struct RedisLog {
     held: Mutex<Held>,
     stored: Stored,
     figures: RedisFigures,
+    gone: presence::GoneEar,
 }
 
 impl std::fmt::Debug for RedisLog {
@@ -162,6 +168,7 @@ impl RedisLog {
             held: Mutex::new(Held::new(HELD)),
             stored: Stored::default(),
             figures: RedisFigures::new(),
+            gone: presence::GoneEar::default(),
         }))
     }
 

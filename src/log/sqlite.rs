@@ -2,7 +2,8 @@
 //!
 //! One writer thread takes what has queued, numbers it, inserts it in one transaction (WAL,
 //! `synchronous=FULL`), and only after the commit announces and answers: group commit, and order for free.
-//! Readers have connections of their own, which see committed events only.
+//! Who is in a room, how far they have read and what their inboxes point to is written with the event that
+//! changes it. Readers have connections of their own, which see committed events only.
 
 use std::{
     fs::File,
@@ -13,25 +14,27 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::{Append, LogError, LogErrorKind, Notice, Placed};
-use crate::event::{Event, Extent, Part, Room, RoomId, Seq};
+use crate::event::{Event, Extent, Frame, Part, Room, RoomKind, Seq, UserId};
 
+mod inbox;
 mod keys;
+mod members;
 mod migrate;
 mod read;
 mod rows;
 mod write;
 
-use write::{Job, Queue};
+use write::{Batch, Queue};
 
 /// Connections that read. Two cores have no use for more, and each has a page cache of its own.
 const READERS: usize = 4;
 /// Reads that may wait for a connection; over it the store is overloaded.
 const READS_WAITING: usize = 4096;
 /// Statements kept prepared on each connection: all there are.
-const STATEMENTS: usize = 48;
+const STATEMENTS: usize = 96;
 
 /// One data directory, opened by this process alone.
 #[derive(Debug)]
@@ -70,27 +73,35 @@ impl SqliteLog {
     }
 
     pub(super) async fn append(&self, append: Append) -> Result<Placed, LogError> {
-        self.ask(|reply| Job::Append(append, reply)).await
+        self.queue.ask(move |batch| batch.append(&append)).await
     }
 
     pub(super) async fn revoke(&self, session: i64, until: i64) -> Result<(), LogError> {
-        self.ask(|reply| Job::Revoke { session, until, reply }).await
+        self.queue.ask(move |batch| Ok(batch.revoke(session, until)?)).await
     }
 
     pub(super) async fn trim(&self, horizon: i64) -> Result<bool, LogError> {
-        self.ask(|reply| Job::Trim { horizon, reply }).await
+        self.queue.ask(move |batch| Ok(batch.trim(horizon)?)).await
     }
 
-    pub(super) async fn extent(&self, room: RoomId) -> Result<Extent, LogError> {
-        self.look(move |connection| read::extent(connection, room)).await
+    pub(super) async fn extent(&self, room: Room) -> Result<Extent, LogError> {
+        self.look(move |connection| read::extent(connection, room.id)).await
     }
 
-    pub(super) async fn read(&self, room: Room, after: Seq, limit: usize) -> Result<Vec<Event>, LogError> {
-        self.look(move |connection| read::after(connection, &room, after, limit)).await
+    pub(super) async fn read(&self, room: Room, after: Seq, limit: usize) -> Result<Vec<Frame>, LogError> {
+        self.look(move |connection| match room.kind {
+            RoomKind::Inbox => inbox::after(connection, UserId(room.id.0), after, limit),
+            _ => Ok(frames(&read::after(connection, &room, after, limit)?)),
+        })
+        .await
     }
 
-    pub(super) async fn last(&self, room: Room, count: usize) -> Result<Vec<Event>, LogError> {
-        self.look(move |connection| read::last(connection, &room, count)).await
+    pub(super) async fn last(&self, room: Room, count: usize) -> Result<Vec<Frame>, LogError> {
+        self.look(move |connection| match room.kind {
+            RoomKind::Inbox => inbox::last(connection, UserId(room.id.0), count),
+            _ => Ok(frames(&read::last(connection, &room, count)?)),
+        })
+        .await
     }
 
     pub(super) async fn page(&self, room: Room, part: Part, limit: usize) -> Result<Vec<Event>, LogError> {
@@ -112,16 +123,6 @@ impl SqliteLog {
         }
     }
 
-    /// Queues a job for the writer and waits for its answer.
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Job,
-    ) -> Result<T, LogError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(job(reply))?;
-        answer.await.unwrap_or_else(|_| Err(LogErrorKind::Unavailable.into()))
-    }
-
     /// Runs a query on one of the reading connections, off the async threads.
     async fn look<T: Send + 'static>(
         &self,
@@ -139,6 +140,18 @@ impl SqliteLog {
         });
         Ok(looked.await.map_err(|_| LogErrorKind::Unavailable)??)
     }
+}
+
+impl Batch<'_> {
+    fn revoke(&self, session: i64, until: i64) -> rusqlite::Result<()> {
+        self.connection.execute("INSERT OR REPLACE INTO revoked VALUES (?1, ?2)", [session, until])?;
+        self.connection.execute("DELETE FROM revoked WHERE until <= unixepoch()", [])?;
+        Ok(())
+    }
+}
+
+fn frames(events: &[Event]) -> Vec<Frame> {
+    events.iter().map(Frame::new).collect()
 }
 
 /// Begins a new epoch in every room of a store that was put back from a backup: seqs given after the backup

@@ -8,7 +8,13 @@ use prometheus_client::{
 };
 use tokio::time::timeout;
 
-use crate::{backplane::Backplane, clock, log::RedisLog, pods::Pods, writer::Writer};
+use crate::{
+    backplane::Backplane,
+    clock,
+    log::{Backlog, RedisLog},
+    pods::Pods,
+    writer::Writer,
+};
 
 /// How long a scrape waits for Redis.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,15 +37,12 @@ pub struct Many {
 }
 
 impl Many {
-    /// Entries in all outboxes, and the age of the oldest in s, if Redis says so in time.
-    pub(super) async fn backlog(&self) -> Option<(u64, f64)> {
-        let (depth, oldest) = timeout(PATIENCE, self.log.backlog()).await.ok()?.ok()?;
-        let age = oldest.map_or(0, |oldest| (clock::millis() - oldest).max(0));
-        #[expect(clippy::cast_precision_loss, reason = "ms of an age are few")]
-        Some((depth, age as f64 / 1000.0))
+    /// What is on its way, if Redis says so in time.
+    pub(super) async fn backlog(&self) -> Option<Backlog> {
+        timeout(PATIENCE, self.log.backlog()).await.ok()?.ok()
     }
 
-    pub(super) fn register(&self, registry: &mut Registry, backlog: Option<(u64, f64)>) {
+    pub(super) fn register(&self, registry: &mut Registry, backlog: Option<Backlog>) {
         let (log, writer, pods) = (self.log.figures(), self.writer.figures(), self.pods.figures());
         let backplane = self.backplane.figures();
         for (name, help, histogram) in [
@@ -48,6 +51,7 @@ impl Many {
             ("backplane_lag_seconds", "From an event's ts to its arrival here", &self.lag_seconds),
             ("batch_rows", "Rows of a batch stored", &writer.batch_rows),
             ("store_seconds", "Storing a batch, with all tries", &writer.store_seconds),
+            ("inbox_lag_seconds", "From an event's ts to its place in all inboxes", &writer.inbox_seconds),
         ] {
             registry.register(name, help, histogram.clone());
         }
@@ -92,12 +96,19 @@ impl Many {
             gauge.set(value.cast_signed());
             registry.register(name, help, gauge);
         }
-        if let Some((depth, age)) = backlog {
-            let gauge = Gauge::<i64>::default();
-            gauge.set(depth.cast_signed());
-            registry.register("outbox_entries", "Events on their way to MySQL", gauge);
+        if let Some(Backlog { entries, oldest, mail }) = backlog {
+            for (name, help, value) in [
+                ("outbox_entries", "Events on their way to MySQL", entries),
+                ("mail_entries", "Events of rooms with members on their way to inboxes", mail),
+            ] {
+                let gauge = Gauge::<i64>::default();
+                gauge.set(value.cast_signed());
+                registry.register(name, help, gauge);
+            }
+            let age = oldest.map_or(0, |oldest| (clock::millis() - oldest).max(0));
             let gauge = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
-            gauge.set(age);
+            #[expect(clippy::cast_precision_loss, reason = "ms of an age are few")]
+            gauge.set(age as f64 / 1000.0);
             registry.register("outbox_oldest_seconds", "Age of the oldest of them", gauge);
         }
     }

@@ -15,11 +15,20 @@ use super::{
 impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
     /// Ends everybody who is meant, with this block as their last.
     pub fn end_all(&mut self, select: &O::Select, bye: &Bytes) {
-        for key in 0..self.seats.bound() {
-            let occupant = self.seats.get(key).and_then(|seat| seat.occupant.as_ref());
-            if occupant.is_some_and(|occupant| occupant.is_meant(select)) {
-                self.end(key, Why::Told, Some(bye.clone()));
+        let meant = |key: &u32| {
+            let occupant = self.seats.get(*key).and_then(|seat| seat.occupant.as_ref());
+            occupant.is_some_and(|occupant| occupant.is_meant(select))
+        };
+        let meant: Vec<u32> = match O::within(select) {
+            None => (0..self.seats.bound()).filter(meant).collect(),
+            Some(log) => {
+                let room = self.by_log.get(&log).and_then(|room| self.rooms.get(*room));
+                room.map(|room| room.members.all().iter().copied().filter(meant).collect())
+                    .unwrap_or_default()
             }
+        };
+        for key in meant {
+            self.end(key, Why::Told, Some(bye.clone()));
         }
     }
 

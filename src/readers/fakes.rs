@@ -8,7 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{Close, Joined, Occupant, Place, Sent, Source, Wire};
-use crate::event::{Epoch, Event, EventKind, Frame, LogId, Seq, User, UserId, UserKind, named};
+use crate::event::{Epoch, Event, EventKind, Frame, LogId, Seq, Subject, User, UserId, UserKind, named};
 
 pub(super) fn frame(seq: u64, kind: EventKind, target: Option<u64>, text: Option<&str>) -> Frame {
     Frame::new(&Event {
@@ -22,6 +22,7 @@ pub(super) fn frame(seq: u64, kind: EventKind, target: Option<u64>, text: Option
         text: text.map(Arc::from),
         status: None,
         edited: None,
+        by: None,
         ts: 1_732_240_000_123,
         client_id: None,
     })
@@ -96,7 +97,11 @@ impl TailState {
         let frame = frame(seq, kind, target, text);
         if let (EventKind::Delete, Some(target)) = (kind, target) {
             self.deleted.push((seq, target));
-            for frame in self.frames.iter_mut().filter(|frame| frame.belongs_to(Seq(target))) {
+            for frame in self
+                .frames
+                .iter_mut()
+                .filter(|frame| frame.belongs_to(Subject { room: None, message: Seq(target) }))
+            {
                 *frame = frame.scrubbed();
             }
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use bytes::Bytes;
 
-use crate::event::{Frame, LogId, Seq};
+use crate::event::{Frame, LogId, Taken};
 
 /// A seat: the whole of what a reader costs.
 pub(super) struct Seat<K, O> {
@@ -260,8 +260,8 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         if frame.cursor.seq <= room.ring.newest() {
             return;
         }
-        if let Some(message) = frame.deletes() {
-            self.scrub(key, message);
+        if let Some(taken) = frame.takes(room.source.log()) {
+            self.scrub(key, taken);
         }
         self.put(key, |ring| ring.push(frame));
     }
@@ -289,12 +289,12 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         }
     }
 
-    /// Takes a deleted text out of everything that is kept here.
-    fn scrub(&mut self, key: u32, message: Seq) {
+    /// Takes a deleted text, or a room that somebody left, out of everything that is kept here.
+    fn scrub(&mut self, key: u32, taken: Taken) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         let (seats, members) = (&mut self.seats, &room.members);
         let before = room.ring.len() as i64;
-        room.ring.scrub(message, |scrubbed| {
+        room.ring.scrub(taken, |scrubbed| {
             if let Some(swept_to) = &mut room.sweep {
                 *swept_to = scrubbed.carry(*swept_to).0;
             }
@@ -310,7 +310,7 @@ impl<S: Source, O: Occupant, W: Wire> Hall<S, O, W> {
         self.tally.ring_bytes += room.ring.len() as i64 - before;
         for &member in members.all() {
             if let Some(private) = &mut seats.get_mut(member).expect("members have seats").private {
-                private.scrub(message);
+                private.scrub(taken);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes};
 
 use super::ring::{END_OF_BODY, chunk_len, put_chunk};
-use crate::event::{Frame, Seq};
+use crate::event::{Frame, Taken};
 
 /// Bytes of chunks made for one `send(2)` at most, but for the last chunk's.
 const AT_ONCE: usize = 64 << 10;
@@ -98,12 +98,13 @@ impl Private {
         finished
     }
 
-    /// Takes the text out of the message at `message` and its edits, as far as they are not begun.
-    pub(crate) fn scrub(&mut self, message: Seq) {
+    /// Takes this out of all frames that have it, as far as they are not begun.
+    pub(crate) fn scrub(&mut self, taken: Taken) {
         for item in &mut self.next {
-            match item {
-                Item::Event(frame) if frame.belongs_to(message) => *frame = frame.scrubbed(),
-                _ => {}
+            if let Item::Event(frame) = item
+                && let Some(without) = frame.without(taken)
+            {
+                *frame = without;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::Write};
 
 use bytes::Bytes;
 
-use crate::event::{Frame, Seq};
+use crate::event::{Frame, Seq, Taken};
 
 /// The end of a chunked body without trailers (RFC 9112 §7.1).
 pub(crate) const END_OF_BODY: &[u8] = b"0\r\n\r\n";
@@ -173,19 +173,18 @@ impl Ring {
         }
     }
 
-    /// Takes the text out of the message at `message` and its edits: their chunks are made anew. `moved` is
-    /// called for each, so that every offset into this ring can be carried over.
-    pub(crate) fn scrub(&mut self, message: Seq, mut moved: impl FnMut(&Scrubbed)) {
+    /// Takes this out of all frames that have it: their chunks are made anew. `moved` is called for each, so that
+    /// every offset into this ring can be carried over.
+    pub(crate) fn scrub(&mut self, taken: Taken, mut moved: impl FnMut(&Scrubbed)) {
         let mut i = 0;
         while let Some(chunk) = self.chunks.get(i) {
-            let Some(frame) = chunk.frame.as_ref().filter(|frame| frame.belongs_to(message)) else {
+            let Some(frame) = chunk.frame.as_ref().and_then(|frame| frame.without(taken)) else {
                 i += 1;
                 continue;
             };
             let (at, end) = (chunk.at, self.chunks.get(i + 1).map_or(self.head(), |next| next.at));
             // If its beginning has been given up, everybody is in its midst or beyond, and nobody will read it anew.
             let from = at.max(self.tail);
-            let frame = frame.scrubbed();
             let mut new = Vec::new();
             put_chunk(&mut new, frame.bytes());
             self.chunks[i].frame = Some(frame);

@@ -18,7 +18,7 @@ fn unopened(limit: usize) -> (Arc<Feed>, impl FnMut() -> Vec<Post>) {
     let room = Room::from(&"lobby".parse::<Slug>().unwrap());
     let (postbox, posted) = Postbox::alone();
     let memory = Arc::new(Memory { held: AtomicUsize::new(0), limit });
-    (Arc::new(Feed::new(room, postbox, memory)), posted)
+    (Arc::new(Feed::new(room, postbox, memory, Arc::default())), posted)
 }
 
 fn feed(tip: u64, limit: usize) -> (Arc<Feed>, impl FnMut() -> Vec<Frame>) {

@@ -1,13 +1,18 @@
 -- Adds one event to a room's log. All checks come before any effect: what is refused has changed nothing.
 --
 -- KEYS  1 meta  2 room  3 log  4 fix  5 out  6 recent  7 idem of today  8 idem of yesterday
+--       of a room with members also: 9 members  10 read  11 mail
 -- ARGV  1 generation  2 run id of the server  3 now, ms since 1970  4 room id, 16 bytes  5 most entries of the outbox
---       6 message, edit or delete  7 event id, 16 bytes
+--       6 message, edit, delete, join or leave  7 event id, 16 bytes
 --       8 JSON up to the epoch  9 JSON from after the seq up to the ts  10 JSON after the ts
 --       11 idempotency key, 16 bytes, or nothing  12 hash of the text, 16 bytes
 --       13 nothing, or that the archive was asked for the key and does not know it
---       14 seq of the target, or nothing  15 id of the speaker  16 author of the target by the archive, or nothing
---       17 new text of the target, or nothing  18 channel to publish to, or nothing
+--       14 seq of the target, or nothing  15 id of the speaker, or * who may take away what anybody said
+--       16 author of the target by the archive, or nothing  17 new text of the target, or nothing
+--       18 channel to publish to, or nothing
+--       of a room with members also: 19 whoever does this, 16 bytes
+--       20 speak, open, join, leave, or moderate, for which one need not be a member
+--       21 who joins or leaves, 16 bytes, or nothing  22 most members
 --
 -- FENCED                  this is not the server, or not the generation, that the pods agreed on
 -- NOROOM retired          the room has to be seeded from the archive
@@ -15,8 +20,10 @@
 -- REUSED                  the key stands for another text
 -- ASK                     keys were lost lately: the archive has to be asked for this one
 -- TARGET                  the target is not here: the archive has to be asked for its author
--- NOTFOUND, NOTYOURS      of the target
--- FULL                    the outbox is at its bound
+-- NOTFOUND, NOTYOURS      of the target; NOTFOUND also for who is no member
+-- NOCHANGE                it is so already: the log has begun, they are a member, they are none
+-- CROWDED                 there are as many members as there may be
+-- FULL                    the outbox is at its bound, or the mail
 -- OK epoch seq ts n       done
 
 local DAY = 86400000
@@ -31,6 +38,31 @@ if not room[2] then
 end
 local now = tonumber(ARGV[3])
 local key = ARGV[11]
+
+local members, act, member = KEYS[9], ARGV[20], ARGV[21]
+if members then
+    if act ~= 'moderate' and redis.call('HEXISTS', members, ARGV[19]) == 0 then
+        return {'NOTFOUND'}
+    end
+    if act == 'open' then
+        local head = redis.call('HMGET', KEYS[2], 'base', 'past')
+        local has_begun = head[1] ~= room[2]
+        for _, past in ipairs(cjson.decode(head[2])) do
+            has_begun = has_begun or past[3] >= past[2]
+        end
+        if has_begun then
+            return {'NOCHANGE'}
+        end
+    elseif member ~= '' then
+        local is_join = ARGV[6] == 'join'
+        if (redis.call('HEXISTS', members, member) == 1) == is_join then
+            return {'NOCHANGE'}
+        end
+        if is_join and redis.call('HLEN', members) >= tonumber(ARGV[22]) then
+            return {'CROWDED'}
+        end
+    end
+end
 
 if key ~= '' then
     local known = redis.call('HGET', KEYS[7], key) or redis.call('HGET', KEYS[8], key)
@@ -64,12 +96,13 @@ if target ~= '' then
     elseif author == '' then
         return {'TARGET'}
     end
-    if author ~= ARGV[15] then
+    if author ~= ARGV[15] and ARGV[15] ~= '*' then
         return {'NOTYOURS'}
     end
 end
 
-if redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[5]) then
+local most = tonumber(ARGV[5])
+if redis.call('XLEN', KEYS[5]) >= most or members and redis.call('XLEN', KEYS[11]) >= most then
     return {'FULL'}
 end
 
@@ -92,6 +125,18 @@ if ARGV[6] == 'edit' then
     redis.call('HSET', KEYS[4], target, 'e' .. n .. ':' .. ts .. ':' .. ARGV[17])
 elseif ARGV[6] == 'delete' then
     redis.call('HSET', KEYS[4], target, 'd' .. n .. ':' .. ts .. ':')
+end
+if members then
+    redis.call('XADD', KEYS[11], n .. '-0', 'r', ARGV[4], 'e', json)
+    if ARGV[6] == 'message' then
+        redis.call('HSET', KEYS[10], ARGV[19], seq)
+    elseif ARGV[6] == 'leave' then
+        redis.call('HDEL', members, member)
+        redis.call('HDEL', KEYS[10], member)
+    elseif member ~= '' then
+        redis.call('HSET', members, member, seq .. ':member')
+        redis.call('HSET', KEYS[10], member, room[2])
+    end
 end
 if ARGV[18] ~= '' then
     local about = target ~= '' and target or '-'

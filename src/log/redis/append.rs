@@ -13,10 +13,12 @@ use super::{
     call::{APPEND, Answer, Call},
     fenced, keys,
     link::Wire,
+    members,
 };
 use crate::{
+    archive::Participant,
     clock,
-    event::{Entry, Frame, LogId},
+    event::{Draft, Entry, Frame, LogId, RoomKind},
     log::{Ack, Append, LogError, LogErrorKind, Placed},
 };
 
@@ -65,6 +67,12 @@ impl RedisLog {
         if self.lock_held().is_full() {
             return Err(LogErrorKind::Overloaded.into());
         }
+        let is_of_members = matches!(append.draft, Draft::Open | Draft::Join { .. } | Draft::Leave { .. });
+        match append.room.kind {
+            RoomKind::Members => {}
+            RoomKind::Open if !is_of_members => {}
+            RoomKind::Open | RoomKind::Inbox => return Err(LogErrorKind::NotFound.into()),
+        }
         let channel = self.channel.map(|channel| channel(append.room.id.into()));
         let mut call = Call::new(append, channel);
         for _ in 0..TRIES {
@@ -98,6 +106,8 @@ impl RedisLog {
                 Answer::Reused => return Err(LogErrorKind::KeyReused.into()),
                 Answer::NotFound => return Err(LogErrorKind::NotFound.into()),
                 Answer::NotYours => return Err(LogErrorKind::NotYours.into()),
+                Answer::NoChange => return Err(LogErrorKind::NoChange.into()),
+                Answer::Crowded => return Err(LogErrorKind::Crowded.into()),
                 Answer::Full => return Err(LogErrorKind::Overloaded.into()),
             }
         }
@@ -200,9 +210,14 @@ impl RedisLog {
         }
         Ok(())
     }
-    /// Makes the head of a room from what the archive has.
+
+    /// Makes the head of a room from what the archive has. A room with members has to be known there.
     async fn seed(&self, call: &Call, agreed: &Agreed, retired: &str) -> Result<(), LogError> {
         let room = call.room.id;
+        let members = match call.room.kind {
+            RoomKind::Members => self.archive.members(room).await?.ok_or(LogErrorKind::NotFound)?,
+            RoomKind::Open | RoomKind::Inbox => Vec::new(),
+        };
         let head = self.archive.head(room).await?;
         let extent = head.extent;
         let past: Vec<_> =
@@ -210,10 +225,15 @@ impl RedisLog {
         let past = serde_json::to_string(&past).expect("numbers are plain data");
         let partition = LogId::from(room).partition();
         let mut seed = SEED.prepare_invoke();
-        seed.key(keys::meta(partition)).key(agreed.names().room(room)).key(agreed.names().recent(partition));
+        let names = agreed.names();
+        seed.key(keys::meta(partition)).key(names.room(room)).key(names.recent(partition));
+        seed.key(names.members(room)).key(names.read(room));
         seed.arg(agreed.generation).arg(&*agreed.run_id).arg(retired);
         seed.arg(extent.epoch.0).arg(extent.base.0).arg(extent.tip.0).arg(head.last_ts);
         seed.arg(extent.first.0).arg(past).arg(&room.0.as_bytes()[..]);
+        for Participant { user, membership, read } in &members {
+            seed.arg(&user.0.as_bytes()[..]).arg(members::written(membership)).arg(read.0);
+        }
         let (mut wire, now) = self.ready_for_appends().await?;
         if now != *agreed {
             return Err(LogErrorKind::Unavailable.into());

@@ -7,14 +7,19 @@ use uuid::Uuid;
 
 use super::keys::{self, DAY_MS, Names};
 use crate::{
-    event::{Cursor, Draft, Entry, Epoch, Event, EventKind, Key, LogId, Room, Seq, UserId},
+    event::{
+        Cursor, Draft, Entry, Epoch, Event, EventKind, Key, LogId, MOST_MEMBERS, Right, Room, RoomKind, Seq,
+        UserId,
+    },
     log::Append,
 };
 
 /// How many keys the script takes.
 const KEYS: usize = 8;
-/// Arguments of the whole command.
-const ARGS: usize = 3 + KEYS + 18;
+/// How many more, of a room with members.
+const MEMBERS_KEYS: usize = 3;
+/// Arguments of the whole command, at most.
+const ARGS: usize = 3 + KEYS + 18 + MEMBERS_KEYS + 4;
 /// Bytes of the command beside the event's own, about.
 const OVERHEAD: usize = 800;
 
@@ -27,6 +32,9 @@ pub(super) struct Call {
     /// The event, yet without epoch, seq and ts.
     pub(super) event: Event,
     pub(super) who: Uuid,
+    /// Whoever does it.
+    pub(super) actor: UserId,
+    pub(super) act: Act,
     pub(super) key: Option<Key>,
     /// The archive was asked for the key and does not know it.
     pub(super) is_unknown: bool,
@@ -34,6 +42,39 @@ pub(super) struct Call {
     pub(super) author: Option<UserId>,
     /// Where it is to be published by the script itself.
     pub(super) channel: Option<String>,
+}
+
+/// By which right something is done, and with whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// A member's; of a message, its author's.
+    Speak,
+    /// Of whoever may take away any message, and send away anybody.
+    Moderate(Option<UserId>),
+    Open,
+    Join(UserId),
+    Leave(UserId),
+}
+
+impl Act {
+    fn word(self) -> &'static str {
+        match self {
+            Act::Speak => "speak",
+            Act::Moderate(_) => "moderate",
+            Act::Open => "open",
+            Act::Join(_) => "join",
+            Act::Leave(_) => "leave",
+        }
+    }
+
+    /// Who joins or leaves.
+    pub(super) fn member(self) -> Option<UserId> {
+        match self {
+            Act::Moderate(member) => member,
+            Act::Join(member) | Act::Leave(member) => Some(member),
+            Act::Speak | Act::Open => None,
+        }
+    }
 }
 
 /// What became of it.
@@ -47,6 +88,8 @@ pub(super) enum Answer {
     Target,
     NotFound,
     NotYours,
+    NoChange,
+    Crowded,
     Full,
     Done { cursor: Cursor, ts: i64, n: u64 },
 }
@@ -54,6 +97,8 @@ pub(super) enum Answer {
 impl Call {
     pub(super) fn new(append: Append, channel: Option<String>) -> Self {
         let Append { room, user, who, draft, ack: _ } = append;
+        let actor = user.id;
+        let mut act = Act::Speak;
         let mut event = Event {
             room: Arc::clone(&room.label),
             epoch: Epoch(0),
@@ -62,6 +107,7 @@ impl Call {
             kind: EventKind::Message,
             target: None,
             user,
+            by: None,
             text: None,
             status: None,
             edited: None,
@@ -80,12 +126,31 @@ impl Call {
                 event.target = Some(target);
                 event.text = Some(text.shared());
             }
-            Draft::Delete { target } => {
+            Draft::Delete { target, right } => {
                 event.kind = EventKind::Delete;
                 event.target = Some(target);
+                if right == Right::Moderator {
+                    act = Act::Moderate(None);
+                }
+            }
+            Draft::Open => {
+                event.kind = EventKind::Join;
+                act = Act::Open;
+            }
+            Draft::Join { member } => {
+                event.kind = EventKind::Join;
+                act = Act::Join(member.id);
+                let by = std::mem::replace(&mut event.user, member);
+                event.by = Some(by).filter(|by| by.id != event.user.id);
+            }
+            Draft::Leave { member } => {
+                event.kind = EventKind::Leave;
+                act = if member.id == actor { Act::Leave(actor) } else { Act::Moderate(Some(member.id)) };
+                let by = std::mem::replace(&mut event.user, member);
+                event.by = Some(by).filter(|by| by.id != event.user.id);
             }
         }
-        Call { room, event, who: who.0, key, is_unknown: false, author: None, channel }
+        Call { room, event, who: who.0, actor, act, key, is_unknown: false, author: None, channel }
     }
 
     /// The call of the script on this generation, which the process `run_id` has; with at most so many entries in the
@@ -96,8 +161,9 @@ impl Call {
         let json = to_json(event);
         let [head, middle, tail] = pieces(&json);
         let decimal = |seq: Option<Seq>| seq.map_or_else(String::new, |seq| seq.to_string());
+        let has_members = self.room.kind == RoomKind::Members;
         let mut call = Cmd::with_capacity(ARGS, OVERHEAD + json.len());
-        call.arg("EVALSHA").arg(APPEND.get_hash()).arg(KEYS);
+        call.arg("EVALSHA").arg(APPEND.get_hash()).arg(if has_members { KEYS + MEMBERS_KEYS } else { KEYS });
         call.arg(keys::meta(partition))
             .arg(names.room(room))
             .arg(names.log(room))
@@ -106,6 +172,13 @@ impl Call {
             .arg(names.recent(partition))
             .arg(keys::idem(room, self.who, now))
             .arg(keys::idem(room, self.who, now - DAY_MS));
+        if has_members {
+            call.arg(names.members(room)).arg(names.read(room)).arg(names.mail(partition));
+        }
+        let author = match self.act {
+            Act::Moderate(_) => "*".to_owned(),
+            _ => self.actor.0.to_string(),
+        };
         call.arg(names.generation)
             .arg(run_id)
             .arg(now)
@@ -120,10 +193,15 @@ impl Call {
             .arg(self.key.as_ref().map_or(&[][..], |key| &key.text))
             .arg(if self.is_unknown { "known" } else { "" })
             .arg(decimal(event.target))
-            .arg(event.user.id.0.to_string())
+            .arg(author)
             .arg(self.author.map_or_else(String::new, |author| author.0.to_string()))
             .arg(event.text.as_deref().filter(|_| event.kind == EventKind::Edit).unwrap_or_default())
             .arg(self.channel.as_deref().unwrap_or_default());
+        if has_members {
+            call.arg(&self.actor.0.as_bytes()[..]).arg(self.act.word());
+            call.arg(self.act.member().as_ref().map_or(&[][..], |member| member.0.as_bytes()))
+                .arg(MOST_MEMBERS);
+        }
         call
     }
 
@@ -165,6 +243,8 @@ impl Answer {
             ("TARGET", []) => Answer::Target,
             ("NOTFOUND", []) => Answer::NotFound,
             ("NOTYOURS", []) => Answer::NotYours,
+            ("NOCHANGE", []) => Answer::NoChange,
+            ("CROWDED", []) => Answer::Crowded,
             ("FULL", []) => Answer::Full,
             ("OK", [epoch, seq, ts, n]) => Answer::Done {
                 cursor: Cursor::new(number(epoch)?, number(seq)?),

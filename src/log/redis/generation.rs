@@ -183,7 +183,7 @@ impl RedisLog {
     pub async fn all_marks(&self) -> Result<[Vec<u64>; 2], LogError> {
         let all: Vec<u8> = (0..PARTITIONS).collect();
         let marks = self.marks(&all).await?;
-        Ok([marks.iter().map(|[n, _]| *n).collect(), marks.iter().map(|[_, archived]| *archived).collect()])
+        Ok([marks.iter().map(|mark| mark.n).collect(), marks.iter().map(|mark| mark.archived).collect()])
     }
 
     pub(super) fn checked<T>(&self, wire: &Wire, answer: redis::RedisResult<T>) -> Result<T, LogError> {

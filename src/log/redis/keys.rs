@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::event::{LogId, RoomId};
+use crate::event::{LogId, RoomId, UserId};
 
 /// Length of a day, in ms.
 pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -30,6 +30,28 @@ impl Names {
         self.of_partition(partition, "recent")
     }
 
+    pub(super) fn mail(self, partition: u8) -> String {
+        self.of_partition(partition, "mail")
+    }
+
+    /// Rooms in which people have read further than the archive knows.
+    pub(super) fn marked(self, partition: u8) -> String {
+        self.of_partition(partition, "marked")
+    }
+
+    pub(super) fn inboxes(self, partition: u8) -> String {
+        self.of_partition(partition, "inboxes")
+    }
+
+    pub(super) fn inbox(self, user: UserId) -> String {
+        self.of_room(RoomId(user.0), "inbox")
+    }
+
+    /// The head of an inbox.
+    pub(super) fn mailbox(self, user: UserId) -> String {
+        self.of_room(RoomId(user.0), "mailbox")
+    }
+
     pub(super) fn renames(self) -> String {
         self.of_partition(0, "renames")
     }
@@ -49,6 +71,15 @@ impl Names {
 
     pub(super) fn fix(self, room: RoomId) -> String {
         self.of_room(room, "fix")
+    }
+
+    pub(super) fn members(self, room: RoomId) -> String {
+        self.of_room(room, "members")
+    }
+
+    /// How far the members have read.
+    pub(super) fn read(self, room: RoomId) -> String {
+        self.of_room(room, "read")
     }
 
     pub(super) fn here(self, room: RoomId) -> String {
@@ -99,6 +130,13 @@ mod tests {
             names.room(room),
             names.log(room),
             names.fix(room),
+            names.members(room),
+            names.read(room),
+            names.mail(5),
+            names.marked(5),
+            names.inboxes(5),
+            names.inbox(UserId(room.0)),
+            names.mailbox(UserId(room.0)),
             names.here(room),
             names.grace(5),
             names.pods(5),

@@ -8,10 +8,16 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{
-    call::{Answer, Call},
+    call::{Act, Answer, Call},
     keys::DAY_MS,
 };
-use crate::event::{Cursor, Entry, Epoch, EventKind, Extent, RoomId, Seq};
+use crate::{
+    archive::Participant,
+    event::{
+        Cursor, Entry, Epoch, EventKind, Extent, MOST_MEMBERS, Membership, Role, RoomId, RoomKind, Seq,
+        UserId,
+    },
+};
 
 /// One partition.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +25,7 @@ pub(crate) struct Partition {
     pub(crate) meta: Option<Meta>,
     pub(crate) rooms: BTreeMap<RoomId, Head>,
     pub(crate) out: BTreeMap<u64, Entry>,
+    pub(crate) mail: BTreeMap<u64, Entry>,
     keys: BTreeMap<(RoomId, Uuid, i64, [u8; 16]), Known>,
 }
 
@@ -33,10 +40,14 @@ pub(crate) struct Meta {
     pub(crate) retired: u64,
 }
 
-/// `room`, `log` and `fix` of one room.
+/// `room`, `log`, `fix`, `members` and `read` of one room.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) epoch: Epoch,
+    /// Its log has no event yet.
+    pub(crate) is_new: bool,
+    pub(crate) members: BTreeMap<UserId, Membership>,
+    pub(crate) read: BTreeMap<UserId, Seq>,
     pub(crate) seq: Seq,
     pub(crate) ts: i64,
     pub(crate) archived: Seq,
@@ -88,6 +99,10 @@ impl Partition {
         let Some(head) = self.rooms.get_mut(&call.room.id) else {
             return Answer::NoRoom { retired: meta.retired.to_string() };
         };
+        let has_members = call.room.kind == RoomKind::Members;
+        if has_members && let Some(refused) = head.refuses(call) {
+            return refused;
+        }
         if let Some(key) = &call.key {
             let on = |day: i64| (call.room.id, call.who, day, key.key);
             let today = now.div_euclid(DAY_MS);
@@ -115,11 +130,12 @@ impl Partition {
                     None => return Answer::Target,
                 },
             };
-            if author != call.event.user.id {
+            if author != call.actor && !matches!(call.act, Act::Moderate(_)) {
                 return Answer::NotYours;
             }
         }
-        if self.out.len() as u64 >= outbox {
+        let mail = if has_members { self.mail.len() } else { 0 };
+        if self.out.len().max(mail) as u64 >= outbox {
             return Answer::Full;
         }
         meta.n += 1;
@@ -135,21 +151,36 @@ impl Partition {
         if let Some(target) = call.event.target {
             let text = match call.event.kind {
                 EventKind::Edit => call.event.text.as_deref().unwrap_or_default().to_owned(),
-                EventKind::Message | EventKind::Delete => String::new(),
+                _ => String::new(),
             };
             head.fixes.insert(target, Fixed { kind: call.event.kind, n: meta.n, ts: head.ts, text });
         }
+        if has_members {
+            head.change_members(call);
+            self.mail.insert(meta.n, Entry { key: None, ..entry.clone() });
+        }
+        head.is_new = false;
         self.out.insert(meta.n, entry);
         Answer::Done { cursor, ts: head.ts, n: meta.n }
     }
 
     /// `seed.lua`; true when it says `OK`.
-    pub(crate) fn seed(&mut self, room: RoomId, extent: &Extent, ts: i64, retired: u64) -> bool {
+    pub(crate) fn seed(
+        &mut self,
+        room: RoomId,
+        extent: &Extent,
+        ts: i64,
+        retired: u64,
+        members: &[Participant],
+    ) -> bool {
         if self.meta.as_ref().is_none_or(|meta| meta.retired != retired) {
             return false;
         }
         self.rooms.entry(room).or_insert_with(|| Head {
             epoch: extent.epoch,
+            is_new: extent.tip == extent.base && extent.past.iter().all(|(_, seqs)| seqs.is_empty()),
+            members: members.iter().map(|member| (member.user, member.membership)).collect(),
+            read: members.iter().map(|member| (member.user, member.read)).collect(),
             seq: extent.tip,
             ts,
             archived: extent.tip,
@@ -175,6 +206,42 @@ impl Partition {
             let first = Seq(head.archived.0.min(head.seq.0.saturating_sub(kept)) + 1);
             head.log.retain(|seq, _| *seq >= first);
             head.fixes.retain(|seq, fixed| *seq >= first || fixed.n > n || fixed.ts >= now - fix_kept);
+        }
+    }
+}
+
+impl Head {
+    /// What members may not do, and what is so already.
+    fn refuses(&self, call: &Call) -> Option<Answer> {
+        if !matches!(call.act, Act::Moderate(_)) && !self.members.contains_key(&call.actor) {
+            return Some(Answer::NotFound);
+        }
+        if call.act == Act::Open {
+            return (!self.is_new).then_some(Answer::NoChange);
+        }
+        let is_member = self.members.contains_key(&call.act.member()?);
+        let is_join = call.event.kind == EventKind::Join;
+        if is_member == is_join {
+            return Some(Answer::NoChange);
+        }
+        (is_join && self.members.len() >= MOST_MEMBERS).then_some(Answer::Crowded)
+    }
+
+    /// After the event has its place.
+    fn change_members(&mut self, call: &Call) {
+        match (call.event.kind, call.act.member()) {
+            (EventKind::Message, _) => {
+                self.read.insert(call.actor, self.seq);
+            }
+            (EventKind::Join, Some(member)) => {
+                self.members.insert(member, Membership { role: Role::Member, from: self.seq });
+                self.read.insert(member, self.seq.before());
+            }
+            (EventKind::Leave, Some(member)) => {
+                self.members.remove(&member);
+                self.read.remove(&member);
+            }
+            _ => {}
         }
     }
 }

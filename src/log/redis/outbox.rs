@@ -14,7 +14,11 @@ use redis::{
 };
 use uuid::Uuid;
 
-use super::{Agreed, RedisLog, Standing, keys, link::WAIT};
+use super::{
+    Agreed, RedisLog, Standing,
+    keys::{self, Names},
+    link::WAIT,
+};
 use crate::{
     clock,
     event::{Entry, Key, LogId, PARTITIONS, RoomId, Seq},
@@ -46,20 +50,33 @@ pub struct Owned {
     pub token: u64,
 }
 
+/// What is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Entries in all outboxes.
+    pub entries: u64,
+    /// The time of the oldest of them, in ms since 1970.
+    pub oldest: Option<i64>,
+    /// Entries that are not in all inboxes yet.
+    pub mail: u64,
+}
+
 /// Entries on their way, and where they stand in their partitions.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The generation that the places are of.
-    agreed: Agreed,
+    pub(super) agreed: Agreed,
     /// In the order of each partition's counter.
     pub entries: Vec<Entry>,
     /// The last place of each partition in this batch.
     pub upto: BTreeMap<u8, u64>,
 }
 
-/// The outboxes, as the writer reads them.
+/// The outboxes, or the mail, as the writer reads them.
 pub struct Outbox {
     agreed: Agreed,
+    /// Which of the two.
+    name: fn(Names, u8) -> String,
     connection: MultiplexedConnection,
     read_to: BTreeMap<u8, (u64, u64)>,
     /// Partitions that gave as much as they were asked for: there may be more. In the order of their turns.
@@ -108,9 +125,13 @@ impl RedisLog {
     /// # Errors
     /// When there is no connection to be had.
     pub async fn outbox(&self) -> Result<Outbox, LogError> {
+        self.reader_of(Names::out).await
+    }
+
+    pub(super) async fn reader_of(&self, name: fn(Names, u8) -> String) -> Result<Outbox, LogError> {
         let (_, agreed) = self.ready().await?;
         let connection = self.link.patient().await?;
-        Ok(Outbox { agreed, connection, read_to: BTreeMap::new(), more: VecDeque::new() })
+        Ok(Outbox { agreed, name, connection, read_to: BTreeMap::new(), more: VecDeque::new() })
     }
 
     /// The archive has this batch: trims what has to go, and lets readers and whoever waits for it know.
@@ -166,36 +187,38 @@ impl RedisLog {
             return Ok(0);
         }
         let mut retire = RETIRE.key(keys::meta(partition));
-        retire.key(names.recent(partition));
+        retire.key(names.recent(partition)).key(names.marked(partition));
         retire.arg(agreed.generation).arg(&*agreed.run_id).arg(owned.token).arg(clock::millis() - QUIET_MS);
         for room in rooms {
             retire.key(names.room(room)).key(names.log(room)).key(names.fix(room));
+            retire.key(names.members(room)).key(names.read(room));
             retire.arg(&room.0.as_bytes()[..]);
         }
         let answer: Vec<String> = retire.invoke_async(&mut connection).await?;
         Ok(answer.get(1).and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// How many entries wait in all outboxes, and since when the oldest does, in ms since 1970.
+    /// What waits in all outboxes, and in the mail.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn backlog(&self) -> Result<(u64, Option<i64>), LogError> {
+    pub async fn backlog(&self) -> Result<Backlog, LogError> {
         let (mut wire, agreed) = self.ready().await?;
         let mut pipeline = redis::pipe();
         for partition in 0..PARTITIONS {
             let out = agreed.names().out(partition);
-            pipeline.xlen(&out).xrange_count(&out, "-", "+", 1);
+            pipeline.xlen(&out).xrange_count(&out, "-", "+", 1).xlen(agreed.names().mail(partition));
         }
         let answers = self.ask(&mut wire, &pipeline).await?;
-        let (mut depth, mut oldest) = (0, None::<i64>);
-        for pair in answers.chunks_exact(2) {
-            depth += from_redis_value::<u64>(pair[0].clone())?;
-            let first: StreamRangeReply = from_redis_value(pair[1].clone())?;
+        let mut backlog = Backlog::default();
+        for of_partition in answers.chunks_exact(3) {
+            backlog.entries += from_redis_value::<u64>(of_partition[0].clone())?;
+            let first: StreamRangeReply = from_redis_value(of_partition[1].clone())?;
             let ts = first.ids.first().and_then(|id| Some(read(id)?.event.ts));
-            oldest = [oldest, ts].into_iter().flatten().min();
+            backlog.oldest = [backlog.oldest, ts].into_iter().flatten().min();
+            backlog.mail += from_redis_value::<u64>(of_partition[2].clone())?;
         }
-        Ok((depth, oldest))
+        Ok(backlog)
     }
 }
 
@@ -258,7 +281,7 @@ impl Outbox {
         }
         read.arg("STREAMS");
         for owned in owned {
-            read.arg(self.agreed.names().out(owned.partition));
+            read.arg((self.name)(self.agreed.names(), owned.partition));
         }
         for owned in owned {
             let (_, place) = self.read_to.entry(owned.partition).or_insert((owned.token, 0));
@@ -271,7 +294,8 @@ impl Outbox {
         let found: StreamReadReply = from_redis_value(answer)?;
         let names = self.agreed.names();
         for stream in found.keys {
-            let Some(owned) = owned.iter().find(|owned| names.out(owned.partition) == stream.key) else {
+            let Some(owned) = owned.iter().find(|owned| (self.name)(names, owned.partition) == stream.key)
+            else {
                 continue;
             };
             for id in &stream.ids {

@@ -18,12 +18,14 @@ use crate::{
     log::{GRACE, LogError, LogErrorKind},
 };
 
+mod gone;
 #[cfg(test)]
 pub(crate) mod model;
 mod owner;
 #[cfg(test)]
 mod tests;
 
+pub(super) use gone::GoneEar;
 pub use owner::Ward;
 
 static ENTER: LazyLock<Script> = LazyLock::new(|| script(include_str!("presence/enter.lua")));

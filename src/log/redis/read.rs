@@ -3,7 +3,10 @@
 //! The stream of a room in Redis is trimmed only below what the archive has. So whatever lies below its first entry
 //! is the archive's, and above it nothing is missing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use redis::{Pipeline, Value, from_redis_value, streams::StreamRangeReply};
 
@@ -13,7 +16,7 @@ use super::{
     link::Wire,
 };
 use crate::{
-    event::{Cursor, Epoch, Event, EventKind, Extent, LogId, Part, Room, RoomId, Seq},
+    event::{Cursor, Epoch, Event, EventKind, Extent, Frame, LogId, Part, Room, RoomId, Seq},
     log::{LogError, LogErrorKind},
 };
 
@@ -23,14 +26,24 @@ struct Head {
     has_fixes: bool,
 }
 
+/// The end of a room's log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tip {
+    pub(super) seq: Seq,
+    /// Up to where the archive has it.
+    pub(super) archived: Seq,
+    /// Of its last event, in ms since 1970.
+    pub(super) ts: i64,
+}
+
 /// What became of a message since it was written, as far as the archive may not know of it yet.
-enum Fix {
+pub(super) enum Fix {
     Deleted,
     Edited { text: Arc<str>, ts: i64 },
 }
 
 /// Corrections of a part of a log, by the message's seq.
-type Fixes = HashMap<Seq, Fix>;
+pub(super) type Fixes = HashMap<Seq, Fix>;
 
 /// A part of a log.
 struct Window {
@@ -61,16 +74,16 @@ impl RedisLog {
         room: &Room,
         after: Seq,
         limit: usize,
-    ) -> Result<Vec<Event>, LogError> {
+    ) -> Result<Vec<Frame>, LogError> {
         let Window { mut events, fixes, .. } = self.after(room, after, limit).await?;
         scrub(&mut events, &fixes);
-        Ok(events)
+        Ok(events.iter().map(Frame::new).collect())
     }
 
-    pub(in crate::log) async fn last(&self, room: &Room, count: usize) -> Result<Vec<Event>, LogError> {
+    pub(in crate::log) async fn last(&self, room: &Room, count: usize) -> Result<Vec<Frame>, LogError> {
         let Window { mut events, fixes, .. } = self.below(room, Seq::MAX, count).await?;
         scrub(&mut events, &fixes);
-        Ok(events)
+        Ok(events.iter().map(Frame::new).collect())
     }
 
     pub(in crate::log) async fn page(
@@ -221,7 +234,7 @@ impl RedisLog {
     }
 
     /// Asks about a room, in one transaction with the check that this is the server that the pods agreed on.
-    async fn look(
+    pub(super) async fn look(
         &self,
         room: RoomId,
         ask: impl FnOnce(&mut Pipeline, Names),
@@ -236,6 +249,33 @@ impl RedisLog {
         if !agreed.is(&meta) {
             self.suspect();
             return Err(fenced());
+        }
+        Ok(answers)
+    }
+
+    /// Asks about logs of several partitions. That the pods agreed on this server in all of them is looked at behind the
+    /// answers: what was read before is then of this generation, and in full.
+    pub(super) async fn look_over(
+        &self,
+        logs: impl Iterator<Item = LogId>,
+        ask: impl FnOnce(&mut Pipeline, Names),
+    ) -> Result<Vec<Value>, LogError> {
+        let (mut wire, agreed) = self.ready().await?;
+        let partitions: BTreeSet<u8> = logs.map(LogId::partition).collect();
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        ask(&mut pipeline, agreed.names());
+        for partition in &partitions {
+            pipeline.hmget(keys::meta(*partition), &["generation", "run"]);
+        }
+        let mut answers = self.ask(&mut wire, &pipeline).await?;
+        for meta in answers.split_off(answers.len().saturating_sub(partitions.len())) {
+            if !agreed.is(&from_redis_value::<Vec<Option<String>>>(meta)?) {
+                self.suspect();
+                return Err(fenced());
+            }
         }
         Ok(answers)
     }
@@ -260,11 +300,11 @@ fn is_standing(event: &Event) -> bool {
 }
 
 /// The message that this is, or is an edit of.
-fn message_of(event: &Event) -> Option<Seq> {
+pub(super) fn message_of(event: &Event) -> Option<Seq> {
     match event.kind {
         EventKind::Message => Some(event.seq),
         EventKind::Edit => event.target,
-        EventKind::Delete => None,
+        EventKind::Delete | EventKind::Join | EventKind::Leave => None,
     }
 }
 
@@ -279,7 +319,7 @@ fn scrub(events: &mut [Event], fixes: &Fixes) {
 }
 
 /// `d<n>:<ts>:` or `e<n>:<ts>:<text>`
-fn read_fix(fix: &[u8]) -> Option<Fix> {
+pub(super) fn read_fix(fix: &[u8]) -> Option<Fix> {
     let fix = std::str::from_utf8(fix).ok()?;
     let mut parts = fix.splitn(3, ':');
     let (kind, ts, text) = (parts.next()?, parts.next()?, parts.next()?);
@@ -291,7 +331,7 @@ fn read_fix(fix: &[u8]) -> Option<Fix> {
 }
 
 /// The events of an answer to `XRANGE` or `XREVRANGE`.
-fn events(answer: Option<&Value>) -> Result<Vec<Event>, LogError> {
+pub(super) fn events(answer: Option<&Value>) -> Result<Vec<Event>, LogError> {
     let answer = answer.ok_or(LogErrorKind::Unavailable)?;
     let found: StreamRangeReply = from_redis_value(answer.clone())?;
     let event = |id: redis::streams::StreamId| {
@@ -299,6 +339,16 @@ fn events(answer: Option<&Value>) -> Result<Vec<Event>, LogError> {
         serde_json::from_slice(&json).ok()
     };
     found.ids.into_iter().map(|id| event(id).ok_or_else(|| LogErrorKind::Unavailable.into())).collect()
+}
+
+impl Tip {
+    pub(super) const FIELDS: &[&str] = &["seq", "archived", "ts"];
+
+    /// Reads these; `None` when there is no such room here.
+    pub(super) fn read(fields: &[Option<String>]) -> Option<Self> {
+        let [Some(seq), Some(archived), Some(ts)] = fields else { return None };
+        Some(Tip { seq: seq.parse().ok()?, archived: archived.parse().ok()?, ts: ts.parse().ok()? })
+    }
 }
 
 /// The place of a room's end as `HMGET room epoch seq archived` says it.

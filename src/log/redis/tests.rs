@@ -12,12 +12,15 @@ use super::{
     call::{APPEND, Answer, Call},
     keys::{self, Names},
     link::{Link, Wire},
+    members,
     model::Partition,
     outbox,
 };
 use crate::{
+    archive::Participant,
     event::{
-        ClientId, Draft, Epoch, Event, EventKind, Extent, Room, RoomId, Seq, Text, User, UserId, UserKind,
+        ClientId, Draft, Epoch, Event, EventKind, Extent, Membership, Right, Role, Room, RoomId, RoomKind,
+        Seq, Text, User, UserId, UserKind,
     },
     log::{Append, Who},
 };
@@ -35,19 +38,36 @@ pub(crate) fn event(seq: u64) -> Event {
         text: Some(Arc::from("hi")),
         status: None,
         edited: None,
+        by: None,
         ts: 1_732_240_000_123,
         client_id: None,
     }
 }
 
-fn user(n: u8) -> User {
+fn user(n: u16) -> User {
     let id = UserId(Uuid::from_u128(n.into()));
     User { id, name: "Ann".parse().unwrap(), kind: UserKind::Guest }
 }
 
-/// Two rooms of one partition.
+/// Three rooms of one partition, the last with members.
 fn room(n: u8) -> Room {
-    Room { id: RoomId(Uuid::from_u128(u128::from(n) << 64 | 5)), label: format!("room \"{n}\"").into() }
+    let id = RoomId(Uuid::from_u128(u128::from(n) << 64 | 5));
+    if n == 2 {
+        return Room::of_members(id);
+    }
+    Room { id, label: format!("room \"{n}\"").into(), kind: RoomKind::Open }
+}
+
+/// Who is in the room with members when it is seeded.
+fn members_of(room: &Room, count: u16) -> Vec<Participant> {
+    let member = |n| Participant {
+        user: user(n).id,
+        membership: Membership { role: if n == 0 { Role::Owner } else { Role::Member }, from: Seq(1) },
+        read: Seq(n.into()),
+    };
+    // Of many, some of those who want to join are not among them.
+    let members = (0..count).map(|n| if n < 2 || count < 4 { n } else { n + 100 });
+    if room.kind == RoomKind::Members { members.map(member).collect() } else { Vec::new() }
 }
 
 const PARTITION: u8 = 5;
@@ -62,10 +82,10 @@ const FIX_KEPT: i64 = 60_000;
 enum Step {
     Append {
         room: u8,
-        user: u8,
+        user: u16,
         draft: Draft,
         is_unknown: bool,
-        author: Option<u8>,
+        author: Option<u16>,
     },
     /// With another generation, or another process.
     Astray {
@@ -76,6 +96,7 @@ enum Step {
         room: u8,
         tip: u64,
         retired: u64,
+        members: u16,
     },
     Archived {
         n: u64,
@@ -94,16 +115,28 @@ fn step() -> impl Strategy<Value = Step> {
     let draft = prop_oneof![
         4 => (text.clone(), client_id).prop_map(|(text, client_id)| Draft::Message { text, client_id }),
         1 => (target.clone(), text).prop_map(|(target, text)| Draft::Edit { target, text }),
-        1 => target.prop_map(|target| Draft::Delete { target }),
+        1 => (target, prop_oneof![Just(Right::Author), Just(Right::Moderator)])
+            .prop_map(|(target, right)| Draft::Delete { target, right }),
     ];
-    let append = (0u8..2, 0u8..2, draft, any::<bool>(), prop_oneof![Just(None), (0u8..2).prop_map(Some)]);
+    let of_members = prop_oneof![
+        1 => Just(Draft::Open),
+        2 => (0u16..4).prop_map(|n| Draft::Join { member: user(n) }),
+        2 => (0u16..4).prop_map(|n| Draft::Leave { member: user(n) }),
+        4 => draft.clone(),
+    ];
+    let author = prop_oneof![Just(None), (0u16..2).prop_map(Some)];
+    let append = prop_oneof![
+        (0u8..2, 0u16..2, draft, any::<bool>(), author.clone()),
+        (Just(2u8), 0u16..4, of_members, any::<bool>(), author),
+    ];
     prop_oneof![
-        12 => append.prop_map(|(room, user, draft, is_unknown, author)| Step::Append {
+        18 => append.prop_map(|(room, user, draft, is_unknown, author)| Step::Append {
             room, user, draft, is_unknown, author
         }),
         1 => (6i64..9, prop_oneof![Just("run"), Just("ran")])
             .prop_map(|(generation, run_id)| Step::Astray { generation, run_id }),
-        2 => (0u8..2, 0u64..4, 0u64..2).prop_map(|(room, tip, retired)| Step::Seed { room, tip, retired }),
+        3 => (0u8..3, 0u64..4, 0u64..2, prop_oneof![6 => 1u16..4, 1 => Just(256)])
+            .prop_map(|(room, tip, retired, members)| Step::Seed { room, tip, retired, members }),
         2 => (0u64..12).prop_map(|n| Step::Archived { n }),
         2 => prop_oneof![Just(1i64), Just(70_000), Just(keys::DAY_MS / 2), Just(keys::DAY_MS)]
             .prop_map(|ms| Step::Later { ms }),
@@ -131,12 +164,23 @@ impl Real {
         Answer::read(answers[0].as_ref().unwrap()).expect("a known answer")
     }
 
-    async fn seed(&mut self, room: RoomId, extent: &Extent, ts: i64, retired: u64) -> bool {
+    async fn seed(
+        &mut self,
+        room: RoomId,
+        extent: &Extent,
+        ts: i64,
+        retired: u64,
+        members: &[Participant],
+    ) -> bool {
         let seed = redis::Script::new(include_str!("seed.lua"));
         let mut seed = seed.prepare_invoke();
         seed.key(keys::meta(PARTITION)).key(NAMES.room(room)).key(NAMES.recent(PARTITION));
+        seed.key(NAMES.members(room)).key(NAMES.read(room));
         seed.arg(NAMES.generation).arg("run").arg(retired).arg(extent.epoch.0).arg(extent.base.0);
         seed.arg(extent.tip.0).arg(ts).arg(extent.first.0).arg("[]").arg(&room.0.as_bytes()[..]);
+        for Participant { user, membership, read } in members {
+            seed.arg(&user.0.as_bytes()[..]).arg(members::written(membership)).arg(read.0);
+        }
         self.wire.run::<Vec<String>>(&seed).await.unwrap() == ["OK"]
     }
 
@@ -166,6 +210,10 @@ impl Real {
         let found: Vec<_> = out.ids.iter().map(|id| (id.id.clone(), outbox::read(id).unwrap())).collect();
         let wanted: Vec<_> = model.out.iter().map(|(n, entry)| (format!("{n}-0"), entry.clone())).collect();
         prop_assert_eq!(found, wanted);
+        let mail = self.stream(NAMES.mail(PARTITION)).await;
+        let found: Vec<_> = mail.ids.iter().map(|id| (id.id.clone(), outbox::read(id).unwrap())).collect();
+        let wanted: Vec<_> = model.mail.iter().map(|(n, entry)| (format!("{n}-0"), entry.clone())).collect();
+        prop_assert_eq!(found, wanted);
         for (room, head) in &model.rooms {
             let log = self.stream(NAMES.log(*room)).await;
             let json: Vec<String> = log.ids.iter().map(|id| id.get("e").unwrap()).collect();
@@ -176,10 +224,19 @@ impl Real {
                 .ask(
                     redis::pipe()
                         .hmget(NAMES.room(*room), &["epoch", "seq", "ts", "archived"])
-                        .hgetall(NAMES.fix(*room)),
+                        .hgetall(NAMES.fix(*room))
+                        .hgetall(NAMES.members(*room))
+                        .hgetall(NAMES.read(*room)),
                 )
                 .await
                 .unwrap();
+            let read: HashMap<Vec<u8>, u64> = from_redis_value(answers.pop().unwrap()).unwrap();
+            let wanted = head.read.iter().map(|(user, seq)| (user.0.as_bytes().to_vec(), seq.0));
+            prop_assert_eq!(read, wanted.collect::<HashMap<_, _>>());
+            let found: HashMap<Vec<u8>, String> = from_redis_value(answers.pop().unwrap()).unwrap();
+            let wanted = head.members.iter();
+            let wanted = wanted.map(|(user, it)| (user.0.as_bytes().to_vec(), members::written(it)));
+            prop_assert_eq!(found, wanted.collect::<HashMap<_, _>>());
             let fixes: HashMap<u64, String> = from_redis_value(answers.pop().unwrap()).unwrap();
             let fields: Vec<i64> = from_redis_value(answers.pop().unwrap()).unwrap();
             let numbers =
@@ -213,16 +270,17 @@ async fn both(wire: Wire, keys_since: i64, steps: Vec<Step>) -> Result<(), TestC
                 prop_assert_eq!(answer, model.append(&call, NAMES.generation, "run", now, OUTBOX));
             }
             Step::Astray { generation, run_id } => {
-                let draft = Draft::Delete { target: Seq(1_000_000) };
+                let draft = Draft::Delete { target: Seq(1_000_000), right: Right::Author };
                 let append = Append { room: room(0), user: user(0), who: Who(Uuid::nil()), draft, ack: None };
                 let call = Call::new(append, None);
                 let answer = real.append(&call, generation, run_id, now).await;
                 prop_assert_eq!(answer, model.append(&call, generation, run_id, now, OUTBOX));
             }
-            Step::Seed { room: n, tip, retired } => {
+            Step::Seed { room: n, tip, retired, members } => {
                 let extent = Extent { tip: Seq(tip), ..Extent::empty(0) };
-                let is_done = real.seed(room(n).id, &extent, now - 5, retired).await;
-                prop_assert_eq!(is_done, model.seed(room(n).id, &extent, now - 5, retired));
+                let (room, members) = (room(n), members_of(&room(n), members));
+                let is_done = real.seed(room.id, &extent, now - 5, retired, &members).await;
+                prop_assert_eq!(is_done, model.seed(room.id, &extent, now - 5, retired, &members));
             }
             Step::Archived { n } => {
                 let n = n.min(model.meta.as_ref().unwrap().n);
@@ -258,7 +316,7 @@ fn what_was_archived_of_an_older_generation_trims_nothing_of_this_one() {
     Runtime::new().unwrap().block_on(async {
         let link = Link::new(&redis.url()).unwrap();
         let mut real = Real::begin(link.wire().await.unwrap(), 0).await;
-        assert!(real.seed(room(0).id, &Extent::empty(0), 0, 0).await);
+        assert!(real.seed(room(0).id, &Extent::empty(0), 0, 0, &[]).await);
         let draft = Draft::Message { text: "hi".parse().unwrap(), client_id: None };
         let who = Who(Uuid::nil());
         let call = Call::new(Append { room: room(0), user: user(0), who, draft, ack: None }, None);
@@ -275,7 +333,7 @@ fn a_script_that_the_server_lost_is_given_to_it_again() {
     Runtime::new().unwrap().block_on(async {
         let link = Link::new(&redis.url()).unwrap();
         let mut real = Real::begin(link.wire().await.unwrap(), 0).await;
-        assert!(real.seed(room(0).id, &Extent::empty(0), 0, 0).await);
+        assert!(real.seed(room(0).id, &Extent::empty(0), 0, 0, &[]).await);
         let text = "hi".parse().unwrap();
         let draft = Draft::Message { text, client_id: None };
         let call =

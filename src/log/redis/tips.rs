@@ -1,12 +1,16 @@
 //! How far the logs are: what was missed, what the archive has by now, and who answers there.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::from_redis_value;
 
-use super::{RedisLog, keys, read::tip_of};
+use super::{RedisLog, inbox::epoch, keys, read::tip_of};
 use crate::{
-    event::{Cursor, LogId, RoomId, Seq},
+    event::{Cursor, LogId, RoomId, Seq, UserId},
     log::LogError,
 };
 
@@ -17,20 +21,36 @@ const STORED_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct Tips {
     generation: i64,
-    /// The partition's counter, at the last look and at the one before.
-    seen: HashMap<u8, [u64; 2]>,
+    /// The partition's counters, at the last look and at the one before: of its log, and of its inboxes.
+    seen: HashMap<u8, [[u64; 2]; 2]>,
+}
+
+/// How far a partition is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) n: u64,
+    pub(super) archived: u64,
+    inbox_turn: u64,
+}
+
+/// What changed in a partition since a look.
+struct Changed<'a> {
+    partition: u8,
+    /// The counters then.
+    since: [u64; 2],
+    logs: &'a [RoomId],
 }
 
 impl RedisLog {
-    /// The ends of those of these rooms whose logs grew since the look before the last. Looks at `meta` once for each
-    /// partition, and only at the rooms of those that changed. Also lets go of what the archive has by now.
+    /// The ends of those of these logs, of rooms or inboxes, that grew since the look before the last. Looks at `meta`
+    /// once for each partition, and only at the logs of those that changed. Also lets go of what the archive has by now.
     ///
     /// # Errors
     /// When the server does not answer, or is not the one that was agreed on.
-    pub async fn tips(&self, rooms: &[RoomId], tips: &mut Tips) -> Result<Vec<(RoomId, Cursor)>, LogError> {
+    pub async fn tips(&self, logs: &[RoomId], tips: &mut Tips) -> Result<Vec<(RoomId, Cursor)>, LogError> {
         let mut by_partition: HashMap<u8, Vec<RoomId>> = HashMap::new();
-        for room in rooms {
-            by_partition.entry(LogId::from(*room).partition()).or_default().push(*room);
+        for log in logs {
+            by_partition.entry(LogId::from(*log).partition()).or_default().push(*log);
         }
         let mut asked: Vec<u8> = by_partition.keys().copied().collect();
         asked.extend(self.lock_held().partitions());
@@ -44,27 +64,26 @@ impl RedisLog {
             *tips = Tips { generation, seen: HashMap::new() };
         }
         let mut changed = Vec::new();
-        for (partition, [n, archived]) in asked.into_iter().zip(marks) {
-            self.lock_held().release(partition, archived);
-            let now = if self.gives_out_stored_only() { archived } else { n };
-            let Some(rooms) = by_partition.get(&partition) else { continue };
+        for (partition, mark) in asked.into_iter().zip(marks) {
+            self.lock_held().release(partition, mark.archived);
+            let now = [if self.gives_out_stored_only() { mark.archived } else { mark.n }, mark.inbox_turn];
+            let Some(logs) = by_partition.get(&partition) else { continue };
             let seen = tips.seen.entry(partition).or_default();
-            let [last, before] = *seen;
+            let [last, since] = *seen;
             *seen = [now, last];
-            if now > before {
-                changed.push((partition, before, rooms));
+            if now != since {
+                changed.push(Changed { partition, since, logs });
             }
         }
-        let candidates = self.recent(&changed).await?;
-        self.ends(&candidates).await
+        self.ends(&self.recent(&changed).await?).await
     }
 
-    /// `n` and `archived` of partitions.
-    pub(super) async fn marks(&self, partitions: &[u8]) -> Result<Vec<[u64; 2]>, LogError> {
+    /// How far partitions are.
+    pub(super) async fn marks(&self, partitions: &[u8]) -> Result<Vec<Mark>, LogError> {
         let (mut wire, agreed) = self.ready().await?;
         let mut pipeline = redis::pipe();
         for partition in partitions {
-            pipeline.hmget(keys::meta(*partition), &["generation", "run", "n", "archived"]);
+            pipeline.hmget(keys::meta(*partition), &["generation", "run", "n", "archived", "inbox_turn"]);
         }
         let mut marks = Vec::with_capacity(partitions.len());
         for answer in self.ask(&mut wire, &pipeline).await? {
@@ -73,32 +92,36 @@ impl RedisLog {
                 self.suspect();
                 return Err(super::fenced());
             }
-            let number = |at: usize| meta[at].as_ref().and_then(|s| s.parse().ok());
-            marks.push([number(2), number(3)].map(|mark| mark.unwrap_or(0)));
+            let number = |at: usize| meta[at].as_ref().and_then(|s| s.parse().ok()).unwrap_or(0);
+            marks.push(Mark { n: number(2), archived: number(3), inbox_turn: number(4) });
         }
         Ok(marks)
     }
 
-    /// Those rooms that were spoken in since, by the partition's counter.
-    async fn recent(&self, changed: &[(u8, u64, &Vec<RoomId>)]) -> Result<Vec<RoomId>, LogError> {
+    /// Those of the logs that grew since, by the counters of their partitions: rooms first, then inboxes.
+    async fn recent(&self, changed: &[Changed<'_>]) -> Result<[Vec<RoomId>; 2], LogError> {
+        let mut found = [Vec::new(), Vec::new()];
         if changed.is_empty() {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let (mut wire, agreed) = self.ready().await?;
+        let names = agreed.names();
         let mut pipeline = redis::pipe();
-        for (partition, since, _) in changed {
-            pipeline.zrangebyscore(agreed.names().recent(*partition), format!("({since}"), "+inf");
+        for Changed { partition, since: [n, turn], .. } in changed {
+            pipeline.zrangebyscore(names.recent(*partition), format!("({n}"), "+inf");
+            pipeline.zrangebyscore(names.inboxes(*partition), format!("({turn}"), "+inf");
         }
-        let mut found = Vec::new();
-        for (answer, (_, _, rooms)) in self.ask(&mut wire, &pipeline).await?.into_iter().zip(changed) {
-            let recent: std::collections::HashSet<Vec<u8>> = from_redis_value(answer)?;
-            found.extend(rooms.iter().filter(|room| recent.contains(&room.0.as_bytes()[..])));
+        for (answers, changed) in self.ask(&mut wire, &pipeline).await?.chunks_exact(2).zip(changed) {
+            for (answer, found) in answers.iter().zip(&mut found) {
+                let recent: HashSet<Vec<u8>> = from_redis_value(answer.clone())?;
+                found.extend(changed.logs.iter().filter(|log| recent.contains(&log.0.as_bytes()[..])));
+            }
         }
         Ok(found)
     }
 
-    async fn ends(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Cursor)>, LogError> {
-        if rooms.is_empty() {
+    async fn ends(&self, [rooms, inboxes]: &[Vec<RoomId>; 2]) -> Result<Vec<(RoomId, Cursor)>, LogError> {
+        if rooms.is_empty() && inboxes.is_empty() {
             return Ok(Vec::new());
         }
         let (mut wire, agreed) = self.ready().await?;
@@ -106,11 +129,19 @@ impl RedisLog {
         for room in rooms {
             pipeline.hmget(agreed.names().room(*room), &["epoch", "seq", "archived"]);
         }
-        let mut ends = Vec::with_capacity(rooms.len());
-        for (answer, room) in self.ask(&mut wire, &pipeline).await?.into_iter().zip(rooms) {
+        for inbox in inboxes {
+            pipeline.hget(agreed.names().mailbox(UserId(inbox.0)), "tip");
+        }
+        let mut answers = self.ask(&mut wire, &pipeline).await?.into_iter();
+        let mut ends = Vec::with_capacity(answers.len());
+        for (answer, room) in answers.by_ref().take(rooms.len()).zip(rooms) {
             let fields: Vec<Option<String>> = from_redis_value(answer)?;
             // A room that is not there was let go of because it is quiet.
             ends.extend(tip_of(&fields, self.gives_out_stored_only()).map(|tip| (*room, tip)));
+        }
+        for (answer, inbox) in answers.zip(inboxes) {
+            let tip: Option<u64> = from_redis_value(answer)?;
+            ends.extend(tip.map(|tip| (*inbox, Cursor { epoch: epoch(agreed.generation), seq: Seq(tip) })));
         }
         Ok(ends)
     }

@@ -4,7 +4,10 @@ use std::io;
 
 use rusqlite::Connection;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../schema/sqlite/001_log.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../schema/sqlite/001_log.sql"),
+    include_str!("../../../schema/sqlite/002_members.sql"),
+];
 
 /// Brings the store up to this program's schema.
 pub(super) fn up(connection: &mut Connection) -> io::Result<()> {

@@ -42,7 +42,7 @@ pub(super) fn after(
             "SELECT {} FROM messages WHERE room_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
             rows::EVENT
         ))?
-        .query_map(params![room.id, after, limit], |row| rows::event(&room.label, row))?
+        .query_map(params![room.id, after, limit], |row| rows::event(&room.label, row, 0))?
         .collect()
 }
 
@@ -56,7 +56,7 @@ fn before(connection: &Connection, room: &Room, below: Seq, limit: usize) -> rus
             "SELECT {} FROM messages WHERE room_id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
             rows::EVENT
         ))?
-        .query_map(params![room.id, below, limit], |row| rows::event(&room.label, row))?
+        .query_map(params![room.id, below, limit], |row| rows::event(&room.label, row, 0))?
         .collect::<Result<_, _>>()?;
     events.reverse();
     Ok(events)

@@ -12,27 +12,47 @@ use crate::event::{Epoch, Event, RoomId, Seq, Status, User, UserId};
 
 /// The columns that [`event`] reads, in its order.
 pub(super) const EVENT: &str =
-    "seq, epoch, id, kind, status, user_id, user_kind, user_name, text, target, ts, client_id";
+    "seq, epoch, id, kind, status, user_id, user_kind, user_name, by_user, text, target, ts, client_id";
 
-/// An event as it was written.
-pub(super) fn event(label: &Arc<str>, row: &Row<'_>) -> rusqlite::Result<Event> {
+/// The same of a table that goes by another name.
+pub(super) fn event_of(table: &str) -> String {
+    EVENT.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
+}
+
+/// An event as it was written, from the columns that begin with `first`.
+pub(super) fn event(label: &Arc<str>, row: &Row<'_>, first: usize) -> rusqlite::Result<Event> {
+    let (by, client_id) = (first + 8, first + 12);
+    let by =
+        row.get_ref(by)?.as_str_or_null()?.map(serde_json::from_str).transpose().map_err(|_| wrong(by))?;
     Ok(Event {
         room: Arc::clone(label),
-        seq: row.get(0)?,
-        epoch: row.get(1)?,
-        id: row.get(2)?,
-        kind: parsed(row, 3)?,
-        status: row.get_ref(4)?.as_str_or_null()?.map(|_| Status::Deleted),
-        user: User { id: row.get(5)?, kind: parsed(row, 6)?, name: parsed(row, 7)? },
-        text: row.get(8)?,
-        target: row.get(9)?,
+        seq: row.get(first)?,
+        epoch: row.get(first + 1)?,
+        id: row.get(first + 2)?,
+        kind: parsed(row, first + 3)?,
+        status: row.get_ref(first + 4)?.as_str_or_null()?.map(|_| Status::Deleted),
+        user: user(row, first + 5)?,
+        by,
+        text: row.get(first + 9)?,
+        target: row.get(first + 10)?,
         edited: None,
-        ts: row.get(10)?,
-        client_id: row.get_ref(11)?.as_str_or_null()?.map(str::parse).transpose().map_err(|_| wrong(11))?,
+        ts: row.get(first + 11)?,
+        client_id: maybe(row, client_id)?,
     })
 }
 
-fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// Somebody, from the columns of their id, kind and name, which begin with `first`.
+pub(super) fn user(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
+    Ok(User { id: row.get(first)?, kind: parsed(row, first + 1)?, name: parsed(row, first + 2)? })
+}
+
+/// A word of ours, if there is one.
+pub(super) fn maybe<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    row.get_ref(column)?.as_str_or_null()?.map(str::parse).transpose().map_err(|_| wrong(column))
+}
+
+/// A word of ours.
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     row.get_ref(column)?.as_str()?.parse().map_err(|_| wrong(column))
 }
 

@@ -6,14 +6,20 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
-    event::{Cursor, Draft, EPOCH_STRIDE, Epoch, EventKind, Frame, Slug, User, UserId, UserKind},
+    event::{Cursor, Draft, EPOCH_STRIDE, Epoch, EventKind, LogId, Slug, User, UserId, UserKind},
     log::Who,
 };
+
+mod bans;
+mod inbox;
+mod members;
+mod model;
+mod people;
 
 /// A log, what it announced, and somebody to speak in it.
 struct Store {
     log: SqliteLog,
-    told: Arc<Mutex<Vec<Frame>>>,
+    told: Arc<Mutex<Vec<Notice>>>,
     runtime: Runtime,
     data: TempDir,
 }
@@ -24,15 +30,9 @@ impl Store {
     }
 
     fn on(data: TempDir) -> Self {
-        let told: Arc<Mutex<Vec<Frame>>> = Arc::default();
+        let told: Arc<Mutex<Vec<Notice>>> = Arc::default();
         let telling = Arc::clone(&told);
-        let log = SqliteLog::open(data.path(), move |notices| {
-            let frames = notices.into_iter().filter_map(|notice| match notice {
-                Notice::Appended(_, frame) => Some(frame),
-                Notice::Trimmed(..) | Notice::Passed(..) => None,
-            });
-            telling.lock().unwrap().extend(frames);
-        });
+        let log = SqliteLog::open(data.path(), move |notices| telling.lock().unwrap().extend(notices));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Store { log: log.unwrap(), told, runtime, data }
     }
@@ -45,6 +45,26 @@ impl Store {
         Store::on(data)
     }
 
+    /// The same with a new epoch.
+    fn lost(self) -> Self {
+        self.runtime.block_on(self.log.close());
+        let Store { log, data, .. } = self;
+        drop(log);
+        new_epoch(data.path()).unwrap();
+        Store::on(data)
+    }
+
+    /// What was announced of a log so far.
+    fn told(&self, log: impl Into<LogId>) -> Vec<Frame> {
+        let log = log.into();
+        let told = self.told.lock().unwrap();
+        let frames = told.iter().filter_map(|notice| match notice {
+            Notice::Appended(of, frame) if *of == log => Some(frame.clone()),
+            _ => None,
+        });
+        frames.collect()
+    }
+
     fn append(&self, room: &Room, user: &User, draft: Draft) -> Result<Placed, LogErrorKind> {
         let append = Append { room: room.clone(), user: user.clone(), who: Who(user.id.0), draft, ack: None };
         self.runtime.block_on(self.log.append(append)).map_err(|e| e.kind)
@@ -54,12 +74,16 @@ impl Store {
         self.append(room, &user("Ann"), message(text, None)).unwrap()
     }
 
-    fn all(&self, room: &Room) -> Vec<Event> {
+    fn frames(&self, room: &Room) -> Vec<Frame> {
         self.runtime.block_on(self.log.read(room.clone(), Seq(0), usize::MAX >> 1)).unwrap()
     }
 
+    fn all(&self, room: &Room) -> Vec<Event> {
+        self.frames(room).iter().map(|frame| serde_json::from_slice(&frame.json()).unwrap()).collect()
+    }
+
     fn extent(&self, room: &Room) -> Extent {
-        self.runtime.block_on(self.log.extent(room.id)).unwrap()
+        self.runtime.block_on(self.log.extent(room.clone())).unwrap()
     }
 }
 
@@ -82,10 +106,9 @@ fn what_was_told_is_what_is_read_after_it_was_opened_again() {
     for text in ["one", "두 번째", "\r\n\0\u{2028}"] {
         store.say(&lobby, text);
     }
-    let told = store.told.lock().unwrap().clone();
+    let told = store.told(lobby.id);
     let store = store.again();
-    let read: Vec<_> = store.all(&lobby).iter().map(Frame::new).collect();
-    assert_eq!(read, told);
+    assert_eq!(store.frames(&lobby), told);
 }
 
 #[test]
@@ -131,11 +154,7 @@ fn a_new_epoch_uses_no_seq_twice() {
     let store = Store::new();
     let (lobby, lost) = (room("lobby"), room("lost"));
     store.say(&lobby, "before");
-    store.runtime.block_on(store.log.close());
-    let Store { log, data, .. } = store;
-    drop(log);
-    assert_eq!(new_epoch(data.path()).unwrap(), 2);
-    let store = Store::on(data);
+    let store = store.lost();
     let extent = store.extent(&lobby);
     let base = 1 + EPOCH_STRIDE;
     assert_eq!((extent.epoch, extent.base, extent.tip), (Epoch(2), Seq(base), Seq(base)));
@@ -226,7 +245,7 @@ proptest! {
                 Ask::Edit { by, target, text } => {
                     (*by, Draft::Edit { target: Seq(*target), text: format!("e{text}").parse().unwrap() })
                 }
-                Ask::Delete { by, target } => (*by, Draft::Delete { target: Seq(*target) }),
+                Ask::Delete { by, target } => (*by, Draft::Delete { target: Seq(*target), right: crate::event::Right::Author }),
             };
             let answer = store.append(&lobby, &people[by], draft);
             let own = |target: u64, model: &[Event]| {
@@ -278,6 +297,7 @@ proptest! {
                 text: match ask { Ask::Say { text, .. } => Some(format!("t{text}").into()), Ask::Edit { text, .. } => Some(format!("e{text}").into()), Ask::Delete { .. } => None },
                 status: None,
                 edited: None,
+                by: None,
                 ts: placed.ts,
                 client_id: match ask { Ask::Say { key: Some(key), .. } => Some(format!("k{key}").parse().unwrap()), _ => None },
             });

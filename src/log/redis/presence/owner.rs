@@ -92,6 +92,7 @@ impl RedisLog {
         }
         let answers = self.ask(&mut wire, &pipeline).await?;
         for (answer, room) in answers.into_iter().zip(rooms.keys()) {
+            self.tell_gone(*room, &answer);
             self.said(*room, answer)?;
         }
         Ok(())
