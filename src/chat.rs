@@ -11,28 +11,38 @@ use tokio::sync::broadcast;
 use crate::{
     clock,
     config::Limits as Bounds,
-    event::{self, Cursor, Draft, Lang, Name, RoomId, User, UserId, bye},
+    event::{self, Cursor, Draft, Lang, Name, RoomId, RoomKind, User, UserId, bye},
     hub::{Feed, Figures, Hub},
+    identity::Seal,
     log::{Ack, Append, Log, LogError, Placed, Who},
     readers::ReadingRoom,
 };
 
+mod bans;
 mod crowd;
 mod doors;
+mod endings;
+mod known;
 mod lang;
 pub mod limits;
+mod members;
+mod news;
 mod packed;
 mod presence;
 mod room;
 
 pub use doors::{Denied, Doors};
+pub use endings::{Endings, Select};
 pub use limits::Client;
-pub use room::{Room, Select, Visit};
+pub use room::{Room, Visit};
 
+use bans::Visitor;
 use crowd::Crowd;
+use known::Later;
+use news::Desk;
 
-/// Sign-outs that a stream may lag behind before it ends itself to be on the safe side.
-const ENDINGS: usize = 256;
+/// Sign-outs and leaves that a stream may lag behind before it ends itself to be on the safe side.
+const ENDINGS: usize = 1024;
 /// After which a browser whose stream was ended comes back, in ms.
 const COME_BACK_MS: u32 = 1000;
 /// How often memory of rooms that nobody holds is given back.
@@ -46,6 +56,8 @@ pub struct Chat {
     doors: Arc<Doors>,
     rooms: Mutex<HashMap<RoomId, Weak<Room>>>,
     endings: broadcast::Sender<Select>,
+    desk: Desk,
+    later: Later,
 }
 
 impl std::fmt::Debug for Chat {
@@ -62,9 +74,12 @@ impl Chat {
         reading: ReadingRoom<Feed, Visit>,
         bounds: Option<Bounds>,
         lang: Lang,
+        seal: Arc<Seal>,
     ) -> Arc<Self> {
         let crowd = Crowd::of(&log);
-        let doors = Arc::new(Doors::new(bounds, lang, crowd.clone()));
+        let (desk, news) = Desk::open();
+        let (later, names) = known::later();
+        let doors = Arc::new(Doors::new(bounds, lang, crowd.clone(), desk.clone(), seal));
         let chat = Arc::new(Chat {
             log,
             hub,
@@ -72,11 +87,20 @@ impl Chat {
             doors: Arc::clone(&doors),
             rooms: Mutex::default(),
             endings: broadcast::Sender::new(ENDINGS),
+            desk,
+            later,
         });
         tokio::spawn(async move { doors.keep_time().await });
         if let Some(crowd) = crowd {
             crowd.gather(&chat);
         }
+        tokio::spawn(news::tell(Arc::downgrade(&chat), news));
+        if let Log::Redis(log) = &chat.log {
+            let desk = chat.desk.clone();
+            log.hear_of_gone(move |person| desk.passed(person.id, &[], std::slice::from_ref(person)));
+        }
+        tokio::spawn(known::retry(Arc::downgrade(&chat), names));
+        chat.end_with_leaves();
         tokio::spawn(sweep(Arc::downgrade(&chat)));
         chat
     }
@@ -139,9 +163,26 @@ impl Chat {
         draft: Draft,
         ack: Option<Ack>,
     ) -> Result<Placed, LogError> {
-        if let Some(room) = self.present(room.id) {
-            room.spoken(user.id, &user.name);
+        let (id, kind, speaker) = (room.id, room.kind, user.id);
+        if let Some(room) = self.present(id) {
+            room.spoken(speaker, &user.name);
         }
+        let moves_mark = kind == RoomKind::Members && matches!(draft, Draft::Message { .. });
+        let placed = self.append(room, user, who, draft, ack).await?;
+        if moves_mark && !placed.duplicate {
+            self.desk.read(id, speaker, placed.cursor.seq);
+        }
+        Ok(placed)
+    }
+
+    async fn append(
+        &self,
+        room: event::Room,
+        user: User,
+        who: Who,
+        draft: Draft,
+        ack: Option<Ack>,
+    ) -> Result<Placed, LogError> {
         self.log.append(Append { room, user, who, draft, ack }).await
     }
 
@@ -204,14 +245,25 @@ impl Chat {
 
     /// Ends the streams that are meant, wherever they are.
     pub fn end(&self, select: Select) {
-        self.reading.end(&select, &bye(select.code(), COME_BACK_MS));
-        // Nobody listens when no stream is on the courteous path.
+        // In this order: who is on the way to a seat looks here once more when they sat down. Nobody listens when no
+        // stream is on the courteous path.
         _ = self.endings.send(select);
+        self.reading.end(&select, &bye(select.code(), COME_BACK_MS));
     }
 
-    /// Tells a stream that is not in the reading room whom to end.
-    pub fn endings(&self) -> broadcast::Receiver<Select> {
-        self.endings.subscribe()
+    /// Tells a stream that is not in the reading room, from now on, whether it is to end.
+    pub fn endings(&self, visit: &Visit) -> Endings {
+        Endings::new(self.endings.subscribe(), visit.whom(), Arc::clone(&self.doors))
+    }
+
+    /// Whoever is not a member of a room any more hears nothing more there.
+    fn end_with_leaves(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        self.hub.hear_of_leavers(move |room, user| {
+            if let Some(chat) = weak.upgrade() {
+                chat.end(Select::Member { room, user });
+            }
+        });
     }
 
     /// Rooms that are open here, and the feeds under them.

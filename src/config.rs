@@ -7,7 +7,10 @@ use ipnet::IpNet;
 
 use crate::{
     event::{Lang, Text},
-    identity::LEAST_SECRET,
+    identity::{
+        LEAST_ADMIN_TOKEN, LEAST_SECRET,
+        outside::{Outside, RESERVED_AUDIENCES},
+    },
     log::Ack,
 };
 
@@ -51,6 +54,23 @@ pub struct Config {
     #[arg(long, env = "MARU_SECRET", hide_env_values = true, value_delimiter = ',', value_name = "SECRET")]
     pub secret: Vec<String>,
 
+    /// Secret of at least 32 bytes that the site that embeds maru signs with (JWT, HS256) who its people are
+    #[arg(long, env = "MARU_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub jwt_secret: Option<String>,
+
+    /// File with the public key (PEM) of the site that embeds maru, in place of --jwt-secret: RSA for RS256, P-256 for
+    /// ES256, Ed25519 for EdDSA
+    #[arg(long, env = "MARU_JWT_KEY", value_name = "FILE")]
+    pub jwt_key: Option<PathBuf>,
+
+    /// What the site's tokens say that they are for (aud)
+    #[arg(long, env = "MARU_JWT_AUDIENCE", default_value = "maru", value_name = "NAME")]
+    pub jwt_audience: String,
+
+    /// Token of at least 16 bytes with which an operator moderates: Authorization: Bearer TOKEN
+    #[arg(long, env = "MARU_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
+
     /// Other sites whose pages may use this server from a browser, comma-separated, such as
     /// https://blog.example
     #[arg(long = "origin", env = "MARU_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
@@ -83,7 +103,8 @@ pub struct Config {
     /// Change a limit: NAME=NUMBER, comma-separated. Names and defaults: text=4096 and body=16384 (bytes),
     /// head=16384 and uri=4096 (bytes), fields=64, head-time=10 and body-time=10 (s), history=1000 (events),
     /// person-streams=30, person-messages=5 (a second), person-burst=20, address-streams=1000,
-    /// address-messages=50 and address-guests=10 (a second)
+    /// address-messages=50 and address-guests=10 (a second), person-searches=5 and address-searches=50 (a second),
+    /// person-rooms=20 (a minute), person-marks=10 (a second), typing-every=2 (s)
     #[arg(long = "limit", env = "MARU_LIMITS", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = limit)]
     pub limits: Vec<(LimitName, u32)>,
 
@@ -111,7 +132,46 @@ impl Config {
         if !self.secret.iter().all(|secret| secret.len() >= LEAST_SECRET) {
             return Err(format!("--secret: a secret has at least {LEAST_SECRET} bytes"));
         }
+        if self.admin_token().is_some_and(|token| token.len() < LEAST_ADMIN_TOKEN) {
+            return Err(format!("--admin-token: a token has at least {LEAST_ADMIN_TOKEN} bytes"));
+        }
+        self.outside()?;
         self.store().map(|_| ())
+    }
+
+    /// The operator's token, if there is one.
+    pub fn admin_token(&self) -> Option<&str> {
+        self.admin_token.as_deref().filter(|token| !token.is_empty())
+    }
+
+    /// Who reads the tokens of the site that embeds maru, if one does.
+    ///
+    /// # Errors
+    /// With a sentence that says what is wrong with its key.
+    pub fn outside(&self) -> Result<Option<Outside>, String> {
+        let secret = self.jwt_secret.as_deref().filter(|secret| !secret.is_empty());
+        let key = self.jwt_key.as_deref().filter(|key| !key.as_os_str().is_empty());
+        let audience = &*self.jwt_audience;
+        if audience.is_empty() || RESERVED_AUDIENCES.contains(&audience) {
+            return Err(format!(
+                "--jwt-audience: {audience:?} is not a name that a site's tokens can be for"
+            ));
+        }
+        let (setting, outside) = match (secret, key) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(
+                    "--jwt-secret and --jwt-key are two ways to know a site's tokens: give one".into()
+                );
+            }
+            (Some(secret), None) => ("--jwt-secret", Outside::by_secret(secret.as_bytes(), audience)),
+            (None, Some(path)) => {
+                let pem = std::fs::read(path)
+                    .map_err(|e| format!("--jwt-key: cannot read {}: {e}", path.display()))?;
+                ("--jwt-key", Outside::by_key(&pem, audience))
+            }
+        };
+        outside.map(Some).map_err(|e| format!("{setting}: {e}"))
     }
 
     /// Where the log is kept.
@@ -251,6 +311,16 @@ pub struct Limits {
     pub address_messages: u32,
     /// New guests a second for one address.
     pub address_guests: u32,
+    /// Searches for people a second for one person.
+    pub person_searches: u32,
+    /// Searches for people a second for one address.
+    pub address_searches: u32,
+    /// Rooms with members that one person makes in a minute.
+    pub person_rooms: u32,
+    /// Read marks a second for one person.
+    pub person_marks: u32,
+    /// Seconds between two times that one person says that they are writing.
+    pub typing_every: u32,
 }
 
 impl Default for Limits {
@@ -270,6 +340,11 @@ impl Default for Limits {
             address_streams: 1000,
             address_messages: 50,
             address_guests: 10,
+            person_searches: 5,
+            address_searches: 50,
+            person_rooms: 20,
+            person_marks: 10,
+            typing_every: 2,
         }
     }
 }
@@ -292,6 +367,11 @@ pub enum LimitName {
     AddressStreams,
     AddressMessages,
     AddressGuests,
+    PersonSearches,
+    AddressSearches,
+    PersonRooms,
+    PersonMarks,
+    TypingEvery,
 }
 
 impl Limits {
@@ -311,6 +391,11 @@ impl Limits {
             LimitName::AddressStreams => &mut self.address_streams,
             LimitName::AddressMessages => &mut self.address_messages,
             LimitName::AddressGuests => &mut self.address_guests,
+            LimitName::PersonSearches => &mut self.person_searches,
+            LimitName::AddressSearches => &mut self.address_searches,
+            LimitName::PersonRooms => &mut self.person_rooms,
+            LimitName::PersonMarks => &mut self.person_marks,
+            LimitName::TypingEvery => &mut self.typing_every,
         } = value;
     }
 }
@@ -324,7 +409,7 @@ fn limit(s: &str) -> Result<(LimitName, u32), String> {
         LimitName::Body | LimitName::Head => 1 << 20,
         LimitName::Uri => 32 << 10,
         LimitName::Fields => 96,
-        LimitName::HeadTime | LimitName::BodyTime => 600,
+        LimitName::HeadTime | LimitName::BodyTime | LimitName::TypingEvery => 600,
         LimitName::History => 10_000,
         _ => 1_000_000,
     };

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use crate::{
     chat::Chat,
     config::Limits,
-    identity::{Revoked, Seal},
+    identity::{AdminToken, Introduced, Revoked, Seal, outside::Outside},
     metrics::Metrics,
 };
 
+mod access;
 mod answer;
+mod bans;
 mod body;
 mod call;
 mod connection;
@@ -26,8 +28,11 @@ mod framing;
 mod history;
 mod io;
 mod line;
+mod list;
+mod members;
 mod ops;
 mod page;
+mod people;
 mod poll;
 mod problem;
 mod proxy;
@@ -41,9 +46,11 @@ mod stream;
 
 pub(crate) use connection::serve;
 
+use access::{enter, inbox, named};
 use body::Body;
 use call::Call;
 use line::Line;
+use page::Page;
 use problem::Problem;
 use route::Route;
 
@@ -64,7 +71,13 @@ pub struct App {
     /// The rooms.
     pub chat: Arc<Chat>,
     /// Signs and reads tokens.
-    pub seal: Seal,
+    pub seal: Arc<Seal>,
+    /// Reads the tokens of the site that embeds maru.
+    pub outside: Option<Outside>,
+    /// Whom the site's people were made known as.
+    pub introduced: Introduced,
+    /// What the operator shows.
+    pub admin: Option<AdminToken>,
     /// Sessions that were signed out.
     pub revoked: Revoked,
     /// Limits of section 8.
@@ -131,7 +144,10 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
     };
     let app = Arc::clone(&call.app);
     let mut response = match route::find(&method, call.path()) {
-        Ok(route) => dispatch(&mut call, route).await.unwrap_or_else(Problem::into_response),
+        Ok(route) => {
+            call.introduce().await;
+            dispatch(&mut call, route).await.unwrap_or_else(Problem::into_response)
+        }
         Err(allowed) if method == Method::OPTIONS && !allowed.is_empty() => site::preflight(&allowed),
         Err(allowed) if allowed.is_empty() => Problem::not_found().into_response(),
         Err(allowed) => Problem::method_not_allowed(route::allow(&allowed)).into_response(),
@@ -153,25 +169,43 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
 /// room for it.
 async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Problem> {
     match route {
-        Route::Home => Ok(page::page()),
+        Route::Home => Ok(page::page(Page::Landing)),
+        Route::Chat => Ok(page::page(Page::Chat)),
         Route::OpenRoom(slug) => {
             if call.wants_page() {
-                return Ok(page::page());
+                return Ok(page::page(Page::Room));
             }
-            Box::pin(stream::open(call, &room(&slug)?)).await
+            let entry = Box::pin(enter(call, &slug)).await;
+            Box::pin(stream::open(call, entry)).await
         }
-        Route::SpeakInOpenRoom(slug) | Route::Speak(slug) => speak::message(call, room(&slug)?).await,
-        Route::Events(slug) => Box::pin(stream::open(call, &room(&slug)?)).await,
-        Route::EditMessage(slug, seq) => speak::edit(call, room(&slug)?, &seq).await,
-        Route::DeleteMessage(slug, seq) => speak::delete(call, room(&slug)?, &seq).await,
-        Route::Room(slug) => Box::pin(rooms::room(call, &room(&slug)?)).await,
-        Route::Members(slug) => Box::pin(rooms::members(call, &room(&slug)?)).await,
+        Route::Events(room) => {
+            let entry = Box::pin(enter(call, &room)).await;
+            Box::pin(stream::open(call, entry)).await
+        }
+        Route::Inbox => {
+            let entry = inbox(call);
+            Box::pin(stream::open(call, entry)).await
+        }
+        Route::SpeakInOpenRoom(room) | Route::Speak(room) => speak::message(call, named(&room)?).await,
+        Route::EditMessage(room, seq) => speak::edit(call, named(&room)?, &seq).await,
+        Route::DeleteMessage(room, seq) => speak::delete(call, named(&room)?, &seq).await,
+        Route::Rooms => Box::pin(list::rooms(call)).await,
+        Route::MakeRoom => Box::pin(rooms::make(call)).await,
+        Route::Search => Box::pin(people::search(call)).await,
+        Route::Room(room) => Box::pin(rooms::show(call, &room)).await,
+        Route::Read(room) => Box::pin(rooms::read(call, named(&room)?)).await,
+        Route::Typing(room) => Box::pin(rooms::typing(call, named(&room)?)).await,
+        Route::Members(room) => Box::pin(members::list(call, &room)).await,
+        Route::AddMember(room) => Box::pin(members::add(call, named(&room)?)).await,
+        Route::Leave(room) => Box::pin(members::leave(call, named(&room)?)).await,
         Route::History => Box::pin(history::page(call)).await,
         Route::NewSession => session::create(call).await,
         Route::Session => session::show(call),
         Route::RenameSession => Box::pin(session::rename(call)).await,
         Route::EndSession => session::end(call).await,
         Route::Ticket => session::ticket(call).await,
+        Route::Ban(name) => Box::pin(bans::ban(call, &name)).await,
+        Route::LiftBan(name, user) => Box::pin(bans::lift(call, &name, &user)).await,
         Route::Asset(version, name) => page::asset(&version, &name),
         Route::ClientModule => Ok(page::client_module()),
         Route::Healthz => Ok(ops::healthz()),
@@ -179,16 +213,6 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
         Route::Metrics => Ok(Box::pin(ops::metrics(call)).await),
         Route::OpenApi => Ok(ops::openapi()),
     }
-}
-
-/// The open room of this name. What is shaped like the id of a room with members is one that the caller may not
-/// know of.
-fn room(name: &str) -> Result<crate::event::Room, Problem> {
-    if uuid::Uuid::try_parse(name).is_ok() {
-        return Err(Problem::not_found());
-    }
-    let slug: crate::event::Slug = name.parse()?;
-    Ok(crate::event::Room::from(&slug))
 }
 
 /// A head that says 200 and no more.

@@ -20,7 +20,11 @@ use crate::{
     event::{Name, User, UserId, UserKind},
 };
 
+pub(crate) mod lately;
 pub mod names;
+pub mod outside;
+
+pub use lately::{Introduced, Introduction};
 
 /// How long a session lasts after it was last renewed, in seconds: 30 days.
 pub const SESSION_LIFE: u64 = 30 * 24 * 60 * 60;
@@ -32,6 +36,9 @@ pub const TICKET_LIFE: u64 = 12 * 60 * 60;
 const KNOWN: usize = 8192;
 /// Least length of a secret, in bytes.
 pub const LEAST_SECRET: usize = 16;
+
+/// Least length of the operator's token, in bytes.
+pub const LEAST_ADMIN_TOKEN: usize = 16;
 
 /// Somebody who has signed in, or was given an identity on the spot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,16 +62,28 @@ impl Session {
         Session { id, user, issued: now, expires: now + SESSION_LIFE }
     }
 
-    /// The same session, renewed, under this name.
+    /// The same session, renewed, under this name. A member's ends when the site said.
     #[must_use]
     pub fn renewed(&self, name: Name, now: u64) -> Self {
         let user = User { name, ..self.user.clone() };
-        Session { id: self.id, user, issued: now, expires: now + SESSION_LIFE }
+        let expires = match user.kind {
+            UserKind::Guest => now + SESSION_LIFE,
+            UserKind::Member => self.expires,
+        };
+        Session { id: self.id, user, issued: now, expires }
     }
 
     /// Is it time to give out a new token?
     pub fn is_due(&self, now: u64) -> bool {
-        now >= self.issued + RENEW_AFTER
+        self.user.kind == UserKind::Guest && now >= self.issued + RENEW_AFTER
+    }
+
+    /// When the last of the tokens that there may be of this session ends, in seconds since 1970.
+    pub fn ends(&self, now: u64) -> u64 {
+        match self.user.kind {
+            UserKind::Guest => now + SESSION_LIFE,
+            UserKind::Member => self.expires,
+        }
     }
 }
 
@@ -202,6 +221,36 @@ fn derive(secret: &[u8], purpose: &str) -> [u8; 32] {
     Sha256::digest(inner.finalize()).into()
 }
 
+/// What shows that a request is of the operator of this server.
+pub struct AdminToken {
+    salt: [u8; 32],
+    digest: [u8; 32],
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken")
+    }
+}
+
+impl AdminToken {
+    /// The token that is configured.
+    pub fn new(token: &str) -> Self {
+        let salt = rand::random();
+        AdminToken { salt, digest: salted(&salt, token) }
+    }
+
+    /// Is it this? How long the answer takes says nothing of the token: what is compared are digests under a salt that
+    /// nobody knows.
+    pub fn is(&self, given: &str) -> bool {
+        salted(&self.salt, given) == self.digest
+    }
+}
+
+fn salted(salt: &[u8; 32], token: &str) -> [u8; 32] {
+    Sha256::new().chain_update(salt).chain_update(token).finalize().into()
+}
+
 /// Sessions that were signed out before they expired.
 #[derive(Debug, Default)]
 pub struct Revoked(RwLock<HashMap<i64, i64>>);
@@ -308,6 +357,29 @@ mod tests {
         assert_eq!(seal.read_ticket(&ticket, "/r/lobby2"), None);
         assert_eq!(seal.read_session(&ticket), None);
         assert_eq!(seal.read_ticket(&seal.session(&ann), "/r/lobby"), None);
+    }
+
+    #[test]
+    fn a_members_session_is_never_prolonged() {
+        let now = clock::seconds();
+        let guest = Session { issued: now - 2 * RENEW_AFTER, expires: now + 60, ..ann() };
+        let member = Session { user: User { kind: UserKind::Member, ..guest.user.clone() }, ..guest.clone() };
+        let name = || guest.user.name.clone();
+        assert!(guest.is_due(now) && !member.is_due(now));
+        assert_eq!(guest.renewed(name(), now).expires, now + SESSION_LIFE);
+        assert_eq!(member.renewed(name(), now).expires, now + 60);
+        assert_eq!((guest.ends(now), member.ends(now)), (now + SESSION_LIFE, now + 60));
+        let seal = seal(&["one"]);
+        assert_eq!(seal.read_session(&seal.session(&member)), Some(member));
+    }
+
+    #[test]
+    fn the_operators_token_is_itself_alone() {
+        let token = AdminToken::new("sixteen bytes...");
+        assert!(token.is("sixteen bytes..."));
+        for other in ["", "sixteen bytes..", "sixteen bytes....", "Sixteen bytes..."] {
+            assert!(!token.is(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! - [`backplane`]: how pods hear each other.
 //! - [`readers`]: the reading room: threads that own the sockets of streams that have caught up.
 //! - [`chat`]: what it means to be in a room: presence, limits, visits.
-//! - [`identity`]: sessions, tickets, the names of guests.
+//! - [`identity`]: sessions, tickets, the names of guests, the people of a site that embeds maru.
 //! - [`http`]: the front desk: requests in, answers and streams out.
 //! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
 //!   [`metrics`]: as they say.

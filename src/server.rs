@@ -21,7 +21,7 @@ use crate::{
     event::bye,
     http::{self, App, Stage},
     hub::{Feed, Feeds, Hub},
-    identity::{Revoked, Seal},
+    identity::{AdminToken, Introduced, Revoked, Seal},
     metrics::Metrics,
     readers::{ReadingRoom, Rules, Why},
 };
@@ -67,11 +67,13 @@ impl Server {
         let stores = stores::open(&config, &feeds).await?;
         let log = stores.log.clone();
         let revoked = log.revoked().await.map_err(io::Error::other)?;
-        let seal = Seal::new(&secrets(&config)?);
+        let seal = Arc::new(Seal::new(&secrets(&config)?));
+        let outside = config.outside().map_err(io::Error::other)?;
         let bounds = config.limits();
         let rates = (config.rate_limit == Switch::On).then_some(bounds);
         let hub = Hub::new(feeds, log.clone(), stores.backplane.clone(), holes);
-        let chat = Chat::new(log, hub.clone(), reading, rates, config.lang);
+        let chat = Chat::new(log, hub.clone(), reading, rates, config.lang, Arc::clone(&seal));
+        chat.hear_of_bans().await.map_err(io::Error::other)?;
         if let Some(keep) = config.keep {
             tokio::spawn(chat::retain(Arc::downgrade(&chat), keep));
         }
@@ -79,6 +81,9 @@ impl Server {
         let app = Arc::new(App {
             chat,
             seal,
+            outside,
+            introduced: Introduced::default(),
+            admin: config.admin_token().map(AdminToken::new),
             revoked: Revoked::new(revoked),
             bounds,
             origins: config.origins,

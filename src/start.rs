@@ -103,7 +103,12 @@ fn greet(server: &Server, data: &str) -> io::Result<()> {
 fn start_log(style: &LogStyle) {
     // What the client of NATS takes for news is not news to whoever runs this.
     let quiet = style.level.min(tracing::Level::WARN);
-    let targets = Targets::new().with_default(style.level).with_target("async_nats", quiet);
+    // What moderators did is told at any level.
+    let moderation = style.level.max(tracing::Level::INFO);
+    let targets = Targets::new()
+        .with_default(style.level)
+        .with_target("async_nats", quiet)
+        .with_target("maru::moderation", moderation);
     let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     if style.json {

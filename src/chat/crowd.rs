@@ -6,7 +6,7 @@
 //! it is told again what is so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{Chat, Room};
 use crate::{
-    event::{LogId, RoomId, User},
+    event::{LogId, RoomId, User, UserId},
     log::{Agreed, Log, LogError, Move, Quiet, RedisLog},
 };
 
@@ -95,6 +95,17 @@ impl Crowd {
         timeout(ASKED, self.log.people(room, limit)).await.ok()?.ok()
     }
 
+    /// Who of these people has an inbox stream, if the server says so in time.
+    pub(super) async fn online_of(&self, people: &[UserId]) -> Option<HashSet<UserId>> {
+        if self.is_away() {
+            return None;
+        }
+        let inboxes: Vec<RoomId> = people.iter().map(|user| RoomId(user.0)).collect();
+        let look = timeout(ASKED, self.log.look_at_people(&[], &inboxes)).await.ok()?.ok()?;
+        let online = people.iter().zip(look.online).filter(|(_, streams)| *streams > 0);
+        Some(online.map(|(user, _)| *user).collect())
+    }
+
     /// Waits until everything has been told, but not for long.
     pub(super) async fn emptied(&self) {
         let emptied = async {
@@ -153,7 +164,12 @@ impl Crowd {
         let mut at = 0;
         for (room, count) in flying {
             match &moved {
-                Ok(moved) => room.with_shared(|shared| shared.landed(&moved[at..at + count])),
+                Ok(moved) => {
+                    let (moves, moved) = (&moves[at..at + count], &moved[at..at + count]);
+                    let came = moves.iter().zip(moved).filter(|(_, moved)| moved.is_told);
+                    came.for_each(|(came, _)| room.came_online(came));
+                    room.with_shared(|shared| shared.landed(moved))
+                }
                 Err(_) => room.with_shared(super::presence::Shared::failed),
             };
             at += count;

@@ -13,17 +13,21 @@ use tokio::sync::Notify;
 
 use super::{
     Client, Room, Visit,
+    bans::Bans,
     crowd::Crowd,
     limits::{Counts, Gcra, Limits},
+    news::Desk,
 };
 use crate::{
     config::Limits as Bounds,
     event::{Lang, RoomId, UserId},
-    identity::Session,
+    identity::{Seal, Session},
 };
 
 /// People and addresses whose rates are remembered.
 const REMEMBERED: usize = 65_536;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Why somebody was not let in, or may not speak now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct Doors {
     earlier: Notify,
     /// `None`: this pod is alone.
     crowd: Option<Arc<Crowd>>,
+    desk: Desk,
+    bans: Bans,
 }
 
 struct Rates {
@@ -51,20 +57,37 @@ struct Rates {
     person_messages: Mutex<Limits<UserId>>,
     address_messages: Mutex<Limits<Client>>,
     address_guests: Mutex<Limits<Client>>,
+    person_searches: Mutex<Limits<UserId>>,
+    address_searches: Mutex<Limits<Client>>,
+    person_rooms: Mutex<Limits<UserId>>,
+    person_marks: Mutex<Limits<UserId>>,
+    person_typing: Mutex<Limits<UserId>>,
 }
 
 impl Doors {
-    pub(super) fn new(bounds: Option<Bounds>, lang: Lang, crowd: Option<Arc<Crowd>>) -> Self {
+    pub(super) fn new(
+        bounds: Option<Bounds>,
+        lang: Lang,
+        crowd: Option<Arc<Crowd>>,
+        desk: Desk,
+        seal: Arc<Seal>,
+    ) -> Self {
         let limits = bounds.map(|bounds| Rates {
             bounds,
             person_streams: Mutex::new(Counts::new()),
             address_streams: Mutex::new(Counts::new()),
-            person_messages: rate(bounds.person_messages, bounds.person_burst),
-            address_messages: rate(bounds.address_messages, bounds.address_messages),
-            address_guests: rate(bounds.address_guests, bounds.address_guests),
+            person_messages: rate(bounds.person_messages, SECOND, bounds.person_burst),
+            address_messages: rate(bounds.address_messages, SECOND, bounds.address_messages),
+            address_guests: rate(bounds.address_guests, SECOND, bounds.address_guests),
+            person_searches: rate(bounds.person_searches, SECOND, bounds.person_searches),
+            address_searches: rate(bounds.address_searches, SECOND, bounds.address_searches),
+            person_rooms: rate(bounds.person_rooms, MINUTE, bounds.person_rooms),
+            person_marks: rate(bounds.person_marks, SECOND, bounds.person_marks),
+            person_typing: rate(1, Duration::from_secs(bounds.typing_every.into()), 1),
         });
         let (due, earlier) = (Mutex::default(), Notify::new());
-        Doors { lang, limits, streams: AtomicUsize::new(0), due, earlier, crowd }
+        let bans = Bans::new(seal);
+        Doors { lang, limits, streams: AtomicUsize::new(0), due, earlier, crowd, desk, bans }
     }
 
     /// Language of what the server itself says.
@@ -72,9 +95,19 @@ impl Doors {
         self.lang
     }
 
+    /// Who is shut out of which room.
+    pub(super) fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
     /// The people on all pods, if there are others.
     pub(super) fn crowd(&self) -> Option<&Arc<Crowd>> {
         self.crowd.as_ref()
+    }
+
+    /// Where people are told of what is beside the log.
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
     }
 
     /// Lets somebody into a room with one more stream.
@@ -131,6 +164,43 @@ impl Doors {
         check(&limits.address_guests, client)
     }
 
+    /// May this person look for people now?
+    ///
+    /// # Errors
+    /// When they, or their address, did so too often lately.
+    pub fn may_search(&self, user: UserId, client: Client) -> Result<(), Denied> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        check(&limits.address_searches, client)?;
+        check(&limits.person_searches, user)
+    }
+
+    /// May this person make a room now?
+    ///
+    /// # Errors
+    /// When they made too many lately.
+    pub fn may_make_room(&self, user: UserId) -> Result<(), Denied> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        check(&limits.person_rooms, user)
+    }
+
+    /// May this person say up to where they have read?
+    ///
+    /// # Errors
+    /// When they did too often lately.
+    pub fn may_mark(&self, user: UserId) -> Result<(), Denied> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        check(&limits.person_marks, user)
+    }
+
+    /// May this person say that they are writing?
+    ///
+    /// # Errors
+    /// When they did a moment ago.
+    pub fn may_type(&self, user: UserId) -> Result<(), Denied> {
+        let Some(limits) = &self.limits else { return Ok(()) };
+        check(&limits.person_typing, user)
+    }
+
     /// Sees to it that this room is looked at when it is due.
     pub(super) fn schedule(&self, due: Instant, room: &Arc<Room>) {
         let mut waiting = self.due.lock().expect("no panic while locked");
@@ -170,8 +240,8 @@ impl Doors {
     }
 }
 
-fn rate<K: std::hash::Hash + Eq + Copy>(per_second: u32, burst: u32) -> Mutex<Limits<K>> {
-    Mutex::new(Limits::new(Gcra { per_second, burst }, REMEMBERED))
+fn rate<K: std::hash::Hash + Eq + Copy>(count: u32, time: Duration, burst: u32) -> Mutex<Limits<K>> {
+    Mutex::new(Limits::new(Gcra::of(count, time, burst), REMEMBERED))
 }
 
 fn check<K: std::hash::Hash + Eq + Copy>(limits: &Mutex<Limits<K>>, key: K) -> Result<(), Denied> {

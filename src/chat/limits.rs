@@ -37,10 +37,17 @@ impl Client {
 /// A rate with room for bursts (the generic cell rate algorithm of ATM, ITU-T I.371).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gcra {
-    /// So many a second in the long run; at least 1.
-    pub per_second: u32,
+    /// One in this time, in the long run.
+    pub every: Duration,
     /// So many at once after a rest; at least 1.
     pub burst: u32,
+}
+
+impl Gcra {
+    /// So many in a time, at least 1, and so many at once after a rest.
+    pub fn of(count: u32, time: Duration, burst: u32) -> Self {
+        Gcra { every: time / count.max(1), burst }
+    }
 }
 
 /// Too soon: the same will pass after this time, if nothing else does before.
@@ -75,8 +82,9 @@ impl<K: Eq + Hash + Copy> Limits<K> {
 
     /// At most `capacity` keys are remembered, and at least one.
     pub fn new(rate: Gcra, capacity: usize) -> Self {
-        let every = 1_000_000_000 / u64::from(rate.per_second.max(1));
-        let tolerance = every * u64::from(rate.burst.max(1) - 1);
+        // 2^64 ns are 584 years.
+        let every = u64::try_from(rate.every.as_nanos()).unwrap_or(u64::MAX);
+        let tolerance = every.saturating_mul(u64::from(rate.burst.max(1) - 1));
         Limits { every, tolerance, capacity, rest: Packed::default(), hand: 0, start: None }
     }
 
@@ -164,6 +172,7 @@ mod tests {
     use super::*;
     use crate::event::UserId;
 
+    const SECOND: Duration = Duration::from_secs(1);
     const MS: Duration = Duration::from_millis(1);
 
     proptest! {
@@ -171,7 +180,7 @@ mod tests {
         fn no_window_has_more_than_the_rate(
             per_second in 1u32..200, burst in 1u32..30, pauses in vec(0u64..400_000_000, 1..200),
         ) {
-            let mut limits = Limits::new(Gcra { per_second, burst }, 8);
+            let mut limits = Limits::new(Gcra::of(per_second, SECOND, burst), 8);
             let (start, mut at, mut passed) = (Instant::now(), 0, Vec::new());
             for pause in pauses {
                 // Often many at once, sometimes a long rest.
@@ -191,7 +200,7 @@ mod tests {
         fn whoever_keeps_to_the_rate_is_never_refused(
             per_second in 1u32..200, burst in 1u32..30, extra in vec(0u64..1_000_000, 1..200), others in 0usize..20,
         ) {
-            let mut limits = Limits::new(Gcra { per_second, burst }, 32);
+            let mut limits = Limits::new(Gcra::of(per_second, SECOND, burst), 32);
             let mut now = Instant::now();
             for extra in extra {
                 for other in 1..=others {
@@ -204,7 +213,7 @@ mod tests {
 
         #[test]
         fn after_the_time_to_wait_it_passes(burst in 1u32..30, per_second in 1u32..200) {
-            let mut limits = Limits::new(Gcra { per_second, burst }, 8);
+            let mut limits = Limits::new(Gcra::of(per_second, SECOND, burst), 8);
             let mut now = Instant::now();
             for _ in 0..burst {
                 prop_assert_eq!(limits.check((), now), Ok(()));
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_full_store_does_not_grow_and_locks_nobody_out() {
-        let mut limits = Limits::new(Gcra { per_second: 1, burst: 2 }, 64);
+        let mut limits = Limits::new(Gcra::of(1, SECOND, 2), 64);
         let mut now = Instant::now();
         for key in 0..10_000 {
             assert_eq!(limits.check(key, now), Ok(()));
@@ -247,7 +256,7 @@ mod tests {
 
     #[test]
     fn whoever_goes_on_and_on_is_not_the_one_to_be_forgotten() {
-        let mut limits = Limits::new(Gcra { per_second: 5, burst: 20 }, 64);
+        let mut limits = Limits::new(Gcra::of(5, SECOND, 20), 64);
         let now = Instant::now();
         let mut passed = 0;
         for key in 1..10_000 {
@@ -259,7 +268,7 @@ mod tests {
 
     #[test]
     fn whoever_is_at_rest_is_forgotten() {
-        let mut limits = Limits::new(Gcra { per_second: 10, burst: 1 }, 65_536);
+        let mut limits = Limits::new(Gcra::of(10, SECOND, 1), 65_536);
         let mut now = Instant::now();
         for key in 0..10_000 {
             assert_eq!(limits.check(key, now), Ok(()));
@@ -270,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_person_costs_few_bytes() {
-        let mut limits = Limits::new(Gcra { per_second: 5, burst: 20 }, 65_536);
+        let mut limits = Limits::new(Gcra::of(5, SECOND, 20), 65_536);
         let mut counts = Counts::new();
         let now = Instant::now();
         for n in 1..=65_536 {

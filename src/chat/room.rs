@@ -8,14 +8,16 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    Client, Doors,
+    Client, Doors, Select,
+    bans::Visitor,
+    endings::Whom,
     presence::{Change, Presence, Rules, Shared},
 };
 use crate::{
-    event::{Name, RoomId, User, UserId, named},
+    event::{LogId, Name, RoomId, RoomKind, User, UserId, UserKind, named},
     hub::Feed,
     identity::Session,
-    log::Passed,
+    log::{Move, Passed, Person, What},
     readers::Occupant,
 };
 
@@ -131,6 +133,26 @@ impl Room {
         Some(done)
     }
 
+    /// The server before all pods was told by this one that somebody came, who was not here on any: if this is their
+    /// inbox, they are online now.
+    pub(super) fn came_online(&self, came: &Move) {
+        if let What::Enter(name, ..) = &came.what
+            && self.is_inbox()
+        {
+            let joined = [Person { id: came.user, name: name.clone() }];
+            self.doors.desk().passed(self.owner(), &joined, &[]);
+        }
+    }
+
+    fn is_inbox(&self) -> bool {
+        self.feed.room().kind == RoomKind::Inbox
+    }
+
+    /// Of an inbox: whose it is.
+    fn owner(&self) -> UserId {
+        UserId(self.id().0)
+    }
+
     /// Waits until this person, whose stream opened here, is counted on every pod and was told of, but not for long.
     async fn entered(self: &Arc<Self>, user: UserId) {
         let Some(crowd) = self.doors.crowd().filter(|crowd| !crowd.is_away()) else { return };
@@ -179,9 +201,16 @@ impl Room {
             People::Alone(presence) => (presence.due(), false),
             People::Shared(shared) => (shared.due(), shared.is_waiting()),
         };
-        if let Some(change) = change {
-            // Under the lock, so that changes are told in the order in which they happened.
-            self.feed.aside(&named("presence", None, None, &change.told_in(self.doors.lang())));
+        // Under the lock, so that changes are told in the order in which they happened.
+        match (change, &*people) {
+            (Some(change), _) if !self.is_inbox() => {
+                self.feed.aside(&named("presence", None, None, &change.told_in(self.doors.lang())));
+            }
+            (Some(change), People::Alone(_)) => {
+                self.doors.desk().passed(self.owner(), &change.joined, &change.left);
+            }
+            // Of many pods each hears of it; one of them tells.
+            (Some(_), People::Shared(_)) | (None, _) => {}
         }
         drop(people);
         if let Some(due) = due {
@@ -197,25 +226,6 @@ impl Room {
     }
 }
 
-/// Whose streams are to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Select {
-    /// Those of this session, which signed out.
-    Session(i64),
-    /// All: what they were told may not be what the other pods know.
-    Everyone,
-}
-
-impl Select {
-    /// Why, as `bye` says it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Select::Session(_) => "signed_out",
-            Select::Everyone => "again",
-        }
-    }
-}
-
 /// One open stream of one person in one room. Leaving is `Drop`.
 pub struct Visit {
     room: Arc<Room>,
@@ -223,6 +233,7 @@ pub struct Visit {
     client: Client,
     session: i64,
     expires: u32,
+    kind: UserKind,
 }
 
 impl Visit {
@@ -232,7 +243,8 @@ impl Visit {
         room.enter(&session.user);
         // Seconds since 1970 fit until 2106.
         let expires = u32::try_from(session.expires).unwrap_or(u32::MAX);
-        Visit { room, user: session.user.id, client, session: session.id, expires }
+        let User { id: user, kind, .. } = session.user;
+        Visit { room, user, client, session: session.id, expires, kind }
     }
 
     /// Where.
@@ -249,16 +261,31 @@ impl Visit {
     pub fn session(&self) -> i64 {
         self.session
     }
+
+    /// Who, as bans know them.
+    fn visitor(&self) -> Visitor {
+        Visitor { user: self.user, kind: self.kind, client: self.client }
+    }
+
+    /// Are they shut out of the room now?
+    pub fn is_banned(&self) -> bool {
+        self.room.doors.bans().until(self.room.id(), self.visitor()).is_some()
+    }
+
+    pub(super) fn whom(&self) -> Whom {
+        Whom { room: self.room.id(), visitor: self.visitor(), session: self.session }
+    }
 }
 
 impl Occupant for Visit {
     type Select = Select;
 
     fn is_meant(&self, select: &Select) -> bool {
-        match select {
-            Select::Session(session) => self.session == *session,
-            Select::Everyone => true,
-        }
+        select.means(&self.whom(), || self.is_banned())
+    }
+
+    fn within(select: &Select) -> Option<LogId> {
+        select.within()
     }
 
     fn expires(&self) -> u32 {

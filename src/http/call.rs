@@ -1,6 +1,10 @@
 //! One request, with what is known of who sent it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -11,13 +15,16 @@ use hyper::{
     http::request::Parts,
 };
 
-use super::{App, body::Body, line::Line, problem::Problem, proxy, site};
+use super::{App, access, body::Body, line::Line, problem::Problem, proxy, site};
 use crate::{
     chat::Client,
     clock,
-    event::{Lang, Name},
-    identity::{SESSION_LIFE, Session, names},
-    log::Who,
+    event::{Lang, Name, Refused, Room, RoomKind, UserKind},
+    identity::{
+        Introduction, Session, names,
+        outside::{Outsider, is_ours},
+    },
+    log::{Known, Who},
 };
 
 /// Name of the session cookie.
@@ -32,6 +39,8 @@ pub(super) struct Call {
     /// Where it comes from, looking through trusted proxies.
     pub(super) address: IpAddr,
     set_cookie: Option<String>,
+    /// What the site's token says; it is read once.
+    outsider: OnceLock<Option<Result<Outsider, Refused>>>,
 }
 
 /// How somebody showed who they are.
@@ -58,7 +67,8 @@ impl Call {
         let forwarded = head.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
         let address = proxy::client_address(line.peer(), forwarded, &app.trusted_proxies);
         app.metrics.warn_of_untrusted_proxy(line.peer(), &head.headers, &app.trusted_proxies);
-        Ok(Call { app, line, head, body: Some(body), address, set_cookie: None })
+        let outsider = OnceLock::new();
+        Ok(Call { app, line, head, body: Some(body), address, set_cookie: None, outsider })
     }
 
     pub(super) fn path(&self) -> &str {
@@ -85,6 +95,13 @@ impl Call {
         form_urlencoded::parse(query.as_bytes())
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// How many things a page is to have: `?limit=`, from 1 to `most`.
+    pub(super) fn limit(&self, default: usize, most: usize) -> Result<usize, Problem> {
+        let Some(limit) = self.query("limit") else { return Ok(default) };
+        let limit = limit.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {most}")))
     }
 
     /// The address, or the network, that limits are counted by.
@@ -152,16 +169,64 @@ impl Call {
             let session = self.app.seal.read_ticket(&ticket, &decoded(self.path()));
             return self.standing(session, Shown::Ticket, "the ticket is not good for this, or is over");
         }
-        let bearer = self.header(header::AUTHORIZATION).and_then(Result::ok).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        if let Some(token) = bearer {
+        if let Some(read) = self.outsider() {
+            let outsider = read.as_ref().map_err(|refused| Problem::unauthenticated(refused.0))?;
+            return self.standing(Some(outsider.session.clone()), Shown::Bearer, "the token was signed out");
+        }
+        if let Some(token) = self.bearer() {
             let session = self.app.seal.read_session(token);
             return self.standing(session, Shown::Bearer, "the token is not good, or is over");
         }
         let session = self.cookie().and_then(|token| self.app.seal.read_session(token));
         Ok(session.filter(|session| !self.app.revoked.contains(session.id)).map(|s| (s, Shown::Cookie)))
+    }
+
+    fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(header::AUTHORIZATION)?.ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
+    /// What the bearer token says, if it is not one of ours and there is a site that may have given it.
+    fn outsider(&self) -> Option<&Result<Outsider, Refused>> {
+        let read = || {
+            let outside = self.app.outside.as_ref()?;
+            let token = self.bearer().filter(|token| !is_ours(token))?;
+            Some(outside.read(token, clock::seconds()))
+        };
+        self.outsider.get_or_init(read).as_ref()
+    }
+
+    /// Sees to it that whoever comes with a token of the site can be found, by the name that it says.
+    pub(super) async fn introduce(&self) {
+        let Some(Ok(Outsider { session, sub })) = self.outsider() else { return };
+        if self.app.revoked.contains(session.id) {
+            return;
+        }
+        let user = &session.user;
+        match self.app.introduced.introduce(user) {
+            Introduction::Done => return,
+            Introduction::First => {}
+            Introduction::Renamed => self.app.chat.rename(user.id, &user.name).await,
+        }
+        self.app.chat.know(Known { user: user.clone(), sub: Some(sub.clone()) }).await;
+    }
+
+    /// Is this the operator?
+    pub(super) fn is_admin(&self) -> bool {
+        self.app.admin.as_ref().zip(self.bearer()).is_some_and(|(admin, token)| admin.is(token))
+    }
+
+    /// Lets whoever calls into a room, unless they, or guests from their address, are shut out of it.
+    pub(super) async fn let_in(&self, room: &Room, session: Option<&Session>) -> Result<(), Problem> {
+        let who = session.map(|session| (session.user.id, session.user.kind));
+        let Err(until) = self.app.chat.let_in(room.id, who, self.client()) else { return Ok(()) };
+        // Who is not in it is told nothing of it.
+        if room.kind == RoomKind::Members
+            && let Some((user, _)) = who
+        {
+            access::membership(&self.app.chat, room, user).await?;
+        }
+        Err(Problem::banned(until))
     }
 
     fn standing(
@@ -174,6 +239,17 @@ impl Call {
             Some(session) => Ok(Some((session, shown))),
             None => Err(Problem::unauthenticated(otherwise)),
         }
+    }
+
+    /// Who this is, if they come with a token of the site, or with one of ours that stands for such a one.
+    pub(super) fn member(&self) -> Result<Option<Session>, Problem> {
+        let Some(token) = self.bearer() else { return Ok(None) };
+        if self.outsider().is_none() && self.app.seal.read_session(token).is_none() {
+            // An old token of a guest is worth nothing, and whoever has it wants a new one.
+            return Ok(None);
+        }
+        let known = self.session()?.map(|(session, _)| session);
+        Ok(known.filter(|session| session.user.kind == UserKind::Member))
     }
 
     /// Who this is; they must show it.
@@ -218,7 +294,8 @@ impl Call {
 
     /// Gives the session's cookie with the answer.
     pub(super) fn give_cookie(&mut self, session: &Session) {
-        self.set_cookie = Some(self.cookie_line(&self.app.seal.session(session), SESSION_LIFE));
+        let life = session.expires.saturating_sub(session.issued);
+        self.set_cookie = Some(self.cookie_line(&self.app.seal.session(session), life));
     }
 
     /// Takes the cookie away with the answer.

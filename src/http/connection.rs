@@ -123,23 +123,23 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
 
 /// Takes the socket out of tokio and gives it to a reader thread.
 fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
-    let session = seat.visit.session();
+    let Seat { feed, after, visit, listener, mut endings } = seat;
     let socket = match socket.into_std() {
         Ok(socket) => socket,
         Err(e) => return tracing::warn!(error = %e, "a socket could not be taken back"),
     };
     app.chat.reading().seat(NewReader {
         socket: socket.into(),
-        source: seat.feed,
+        source: feed,
         // Nothing that was told since it listens was written: it gets that with the seat.
-        after: Place { event: seat.after, aside: seat.listener.place() },
-        ear: seat.listener,
+        after: Place { event: after, aside: listener.place() },
+        ear: listener,
         live: None,
-        occupant: seat.visit,
+        occupant: visit,
     });
-    // Signed out on the way: the ending that was told to the room may have come before this reader.
-    if app.revoked.contains(session) {
-        app.chat.end(crate::chat::Select::Session(session));
+    // Meant on the way: the ending that was told to the reading room may have come before this reader.
+    if let Some(select) = endings.due() {
+        app.chat.end(select);
     }
 }
 

@@ -3,7 +3,13 @@
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::{answer::json, body::Body, call::Call, problem::Problem};
+use super::{
+    access::{Entry, enter},
+    answer::json,
+    body::Body,
+    call::Call,
+    problem::Problem,
+};
 use crate::event::{Cursor, Event, Part};
 
 /// Events of a page, unless asked otherwise.
@@ -24,20 +30,22 @@ struct Page<'a> {
 
 /// GET: up to `limit` events, ascending.
 pub(super) async fn page(call: &Call) -> Result<Response<Body>, Problem> {
-    call.session()?;
     let name = call.query("room").ok_or_else(|| Problem::bad_request("which room?"))?;
-    let room = super::room(&name)?;
-    let limit = limit(call)?;
+    let Entry { room, from, .. } = enter(call, &name).await?;
+    let limit = call.limit(DEFAULT, MOST)?;
     let part = match (cursor(call, "before")?, cursor(call, "after")?) {
         (None, None) => Part::Newest,
         (Some(before), None) => Part::Before(before.seq),
-        (None, Some(after)) => Part::After(after.seq),
+        (None, Some(after)) => Part::After(after.seq.max(from.before())),
         (Some(_), Some(_)) => return Err(Problem::bad_request("before or after, not both")),
     };
     // The extent first: what is appended in between lies after this page, and is said to.
-    let extent = call.app.chat.log().extent(room.id).await?;
-    let events = call.app.chat.log().page(&room, part, limit).await?;
-    let first = events.first().filter(|event| event.seq > extent.first);
+    let extent = call.app.chat.log().extent(&room).await?;
+    let mut events = call.app.chat.log().page(&room, part, limit).await?;
+    events.retain(|event| event.seq >= from);
+    // Not bounded by the end of the log: the extent may be older than the page.
+    let oldest = extent.first.max(from);
+    let first = events.first().filter(|event| event.seq > oldest);
     let last = events.last().filter(|event| event.seq < extent.tip);
     let page = Page {
         room: &room.label,
@@ -51,10 +59,4 @@ pub(super) async fn page(call: &Call) -> Result<Response<Body>, Problem> {
 
 fn cursor(call: &Call, name: &str) -> Result<Option<Cursor>, Problem> {
     Ok(call.query(name).map(|cursor| cursor.parse()).transpose()?)
-}
-
-fn limit(call: &Call) -> Result<usize, Problem> {
-    let Some(limit) = call.query("limit") else { return Ok(DEFAULT) };
-    let limit = limit.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-    limit.ok_or_else(|| Problem::bad_request("limit is a number from 1 to 200"))
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    chat::Visit,
+    chat::{Endings, Visit},
     event::Seq,
     hub::{Feed, Listener},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Seat {
     pub(crate) visit: Visit,
     /// What is told, but not logged, until the seat is taken.
     pub(crate) listener: Listener,
+    /// Whether it is to end, until the seat is taken.
+    pub(crate) endings: Endings,
 }
 
 /// One connection, as seen by its socket, its driver and its requests.

@@ -8,17 +8,19 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{
+    access::{Entry, seen_from},
     answer::json,
     body::Body,
-    call::{Call, Shown},
+    call::Call,
     problem::Problem,
     start::{self, Beginning, begin},
     stream,
 };
 use crate::{
-    event::{Cursor, Extent, Frame, Gap, Room},
+    chat::Select,
+    clock,
+    event::{Cursor, Extent, Frame, Gap},
     hub::{Held, Start, crossings, gaps_before, gaps_to},
-    identity::Session,
 };
 
 /// How long an answer waits for something to say.
@@ -37,32 +39,42 @@ struct Polled<'a> {
 }
 
 /// What there is after the cursor, waiting a while for something.
-pub(super) async fn answer(
-    call: &mut Call,
-    room: &Room,
-    known: Option<(Session, Shown)>,
-    start: &Start,
-) -> Result<Response<Body>, Problem> {
+pub(super) async fn answer(call: &mut Call, entry: Entry, start: &Start) -> Result<Response<Body>, Problem> {
     call.line.begin_poll();
-    let (visit, _session) = stream::admit(call, room, known).await?;
+    let room = &entry.room;
+    let (visit, session) = stream::admit(call, room, entry.known).await?;
+    let chat = &call.app.chat;
+    // Before the last look at what was taken away, so that nothing falls between.
+    let mut endings = chat.endings(&visit);
+    if call.app.revoked.contains(session.id) {
+        return Err(over());
+    }
+    call.let_in(room, Some(&session)).await?;
+    let from = seen_from(chat, room, session.user.id).await?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
-    let Beginning { mut gap, newest, mut at, extent } = begin(&call.app.chat, &feed, start).await?;
+    let Beginning { mut gap, newest, mut at, extent } = begin(chat, &feed, start, from).await?;
     let until = Instant::now() + WAIT;
+    let expires = Instant::now() + Duration::from_secs(session.expires.saturating_sub(clock::seconds()));
     // Nothing yet is not nothing at all: that is seen below.
     let mut told = if newest.is_empty() { Told::default() } else { tell(newest, at, &extent) };
     while told.is_empty() && gap.is_none() {
         let heard = listener.hear(at.seq, MOST);
         let held = Held { frames: heard.frames, extent: heard.extent };
-        let (frames, extent) = start::after(held, call.app.chat.log(), room, at.seq, EVENTS).await?;
-        told = tell(frames, at, &extent);
+        let (frames, extent) = start::after(held, chat.log(), room, at.seq, EVENTS).await?;
+        told = tell(frames, at, &extent.seen_from(from));
         if told.is_empty() {
             tokio::select! {
                 () = listener.changed() => {}
                 () = tokio::time::sleep_until(until) => break,
+                () = tokio::time::sleep_until(expires) => return Err(over()),
                 () = call.app.stopped() => break,
+                select = endings.told() => return ended(select, at),
             }
         }
+    }
+    if let Some(select) = endings.due() {
+        return ended(select, at);
     }
     gap = gap.or(told.gap);
     if let Some(gap) = &gap {
@@ -72,6 +84,22 @@ pub(super) async fn answer(
     let cursor = told.events.last().map_or(at, |frame| frame.cursor);
     let events = told.events.iter().filter_map(raw).collect();
     Ok(json(StatusCode::OK, &Polled { events, cursor, gap: gap.as_ref() }))
+}
+
+fn over() -> Problem {
+    Problem::unauthenticated("the session is over")
+}
+
+/// The answer to somebody who may hear no more here, or who has to ask again.
+fn ended(select: Select, at: Cursor) -> Result<Response<Body>, Problem> {
+    match select {
+        Select::Session(_) => Err(over()),
+        Select::Member { .. } => Err(Problem::not_found()),
+        Select::Banned(_) => Err(Problem::forbidden("you are shut out of this room")),
+        Select::Unsure(_) | Select::Everyone => {
+            Ok(json(StatusCode::OK, &Polled { events: Vec::new(), cursor: at, gap: None }))
+        }
+    }
 }
 
 /// What one answer tells: a gap at most, and events without a gap between them. The next begins with its own.

@@ -37,6 +37,16 @@ impl Problem {
         }
     }
 
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// `until`: in seconds since 1970.
+    pub(crate) fn banned(until: i64) -> Self {
+        let until = until.saturating_mul(1000);
+        Problem::forbidden(format!("you are shut out of this room until {until} (ms since 1970)"))
+    }
+
     pub(crate) fn not_found() -> Self {
         Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here, or nothing for you")
     }
@@ -143,6 +153,12 @@ impl From<LogError> for Problem {
             LogErrorKind::NotYours => {
                 Problem::new(StatusCode::FORBIDDEN, "forbidden", "this is somebody else's message")
             }
+            LogErrorKind::NoChange => Problem::bad_request("it is so already"),
+            LogErrorKind::Crowded => Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "the room has as many members as there may be",
+            ),
             LogErrorKind::KeyReused => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",

@@ -12,8 +12,9 @@ use super::{
 use crate::{
     chat::Select,
     clock,
-    event::User,
-    identity::{self, Session},
+    event::{Name, User, UserKind},
+    identity::Session,
+    log::Known,
 };
 
 #[derive(Deserialize)]
@@ -41,12 +42,19 @@ struct TicketAnswer {
     expires_at: u64,
 }
 
-/// POST: somebody new.
+/// POST: somebody new; or, for whoever comes with a token of the site, a cookie of the same session.
 pub(super) async fn create(call: &mut Call) -> Result<Response<Body>, Problem> {
     call.check_site()?;
+    if let Some(session) = call.member()? {
+        return Ok(given(call, StatusCode::CREATED, &session));
+    }
     let Asked { name } = call.json().await?;
-    let name = name.map(|name| name.parse()).transpose()?;
+    let name: Option<Name> = name.map(|name| name.parse()).transpose()?;
+    let is_chosen = name.is_some();
     let session = call.named_guest(name)?;
+    if is_chosen {
+        know(call, &session).await;
+    }
     Ok(given(call, StatusCode::CREATED, &session))
 }
 
@@ -61,10 +69,15 @@ pub(super) fn show(call: &mut Call) -> Result<Response<Body>, Problem> {
 /// PATCH: another name. What was said before keeps the old one.
 pub(super) async fn rename(call: &mut Call) -> Result<Response<Body>, Problem> {
     let session = call.acting()?;
+    if session.user.kind == UserKind::Member {
+        return Err(Problem::forbidden("the site says by which name its people are known"));
+    }
     let Asked { name } = call.json().await?;
     let name = name.ok_or_else(|| Problem::bad_request("there is no name"))?.parse()?;
+    call.app.chat.doors().may_speak(session.user.id, call.client()).map_err(Problem::rate_limited)?;
     let session = session.renewed(name, clock::seconds());
     call.app.chat.rename(session.user.id, &session.user.name).await;
+    know(call, &session).await;
     Ok(given(call, StatusCode::OK, &session))
 }
 
@@ -75,8 +88,7 @@ pub(super) async fn end(call: &mut Call) -> Result<Response<Body>, Problem> {
     if shown == Shown::Ticket {
         return Err(Problem::unauthenticated("a ticket only reads"));
     }
-    // Tokens that were given out later under the same session live as long as a session can from now.
-    let until = clock::seconds() + identity::SESSION_LIFE;
+    let until = session.ends(clock::seconds());
     call.app.chat.revoke(session.id, until).await?;
     call.app.revoked.insert(session.id, until.cast_signed(), clock::seconds());
     call.app.chat.end(Select::Session(session.id));
@@ -95,6 +107,11 @@ pub(super) async fn ticket(call: &mut Call) -> Result<Response<Body>, Problem> {
     }
     let (ticket, expires) = call.app.seal.ticket(&session, &decoded(&path), clock::seconds());
     Ok(json(StatusCode::CREATED, &TicketAnswer { ticket, expires_at: expires * 1000 }))
+}
+
+/// Who has chosen a name can be found by it.
+async fn know(call: &Call, session: &Session) {
+    call.app.chat.know(Known { user: session.user.clone(), sub: None }).await;
 }
 
 fn given(call: &mut Call, status: StatusCode, session: &Session) -> Response<Body> {

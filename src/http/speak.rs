@@ -4,9 +4,10 @@ use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{answer::json, body::Body, call::Call, call::parse_json, problem::Problem};
+use super::{answer::json, bans, body::Body, call::Call, call::parse_json, problem::Problem};
 use crate::{
-    event::{ClientId, Cursor, Draft, Epoch, Room, Seq, Text, TextRefused},
+    event::{ClientId, Cursor, Draft, Epoch, Right, Room, RoomKind, Seq, Text, TextRefused, User},
+    identity::outside::moderator,
     log::{Ack, Placed, Who},
 };
 
@@ -33,9 +34,14 @@ struct Answer<'a> {
 
 /// POST of a message: JSON, or the text itself.
 pub(super) async fn message(call: &mut Call, room: Room) -> Result<Response<Body>, Problem> {
+    if room.kind == RoomKind::Members && call.session()?.is_none() {
+        // Nobody becomes a member by being made on the spot.
+        return Err(Problem::not_found());
+    }
     let ack = ack(call)?;
     let (text, client_id) = spoken(call).await?;
     let speaker = call.speaker()?;
+    call.let_in(&room, Some(&speaker.session)).await?;
     let user = speaker.session.user.clone();
     call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
     let draft = Draft::Message { text, client_id };
@@ -54,21 +60,35 @@ pub(super) async fn message(call: &mut Call, room: Room) -> Result<Response<Body
 pub(super) async fn edit(call: &mut Call, room: Room, target: &str) -> Result<Response<Body>, Problem> {
     let target = seq(target)?;
     let (text, _) = spoken(call).await?;
-    change(call, room, Draft::Edit { target, text }).await
+    let user = changer(call, &room).await?;
+    change(call, &room, user, Draft::Edit { target, text }).await
 }
 
-/// DELETE of one's own message.
+/// DELETE of one's own message, or, by a moderator, of any.
 pub(super) async fn delete(call: &mut Call, room: Room, target: &str) -> Result<Response<Body>, Problem> {
     let target = seq(target)?;
-    change(call, room, Draft::Delete { target }).await
+    let right = bans::right(call, &room).await?;
+    let by = if call.is_admin() { moderator() } else { changer(call, &room).await? };
+    let id = by.id;
+    let answer = change(call, &room, by, Draft::Delete { target, right }).await?;
+    if right == Right::Moderator {
+        bans::log_deletion(&room, target, id);
+    }
+    Ok(answer)
 }
 
-async fn change(call: &mut Call, room: Room, draft: Draft) -> Result<Response<Body>, Problem> {
-    let user = call.acting()?.user;
-    call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
+/// Who changes what they said, if they may now.
+async fn changer(call: &Call, room: &Room) -> Result<User, Problem> {
+    let session = call.acting()?;
+    call.let_in(room, Some(&session)).await?;
+    call.app.chat.doors().may_speak(session.user.id, call.client()).map_err(Problem::rate_limited)?;
+    Ok(session.user)
+}
+
+async fn change(call: &Call, room: &Room, user: User, draft: Draft) -> Result<Response<Body>, Problem> {
     let who = Who(user.id.0);
     let placed = call.app.chat.speak(room.clone(), user, who, draft, None).await?;
-    Ok(answer(StatusCode::OK, &room, &placed))
+    Ok(answer(StatusCode::OK, room, &placed))
 }
 
 /// The text of a body, and its idempotency key: the one in JSON, or the header's.
@@ -81,11 +101,7 @@ async fn spoken(call: &mut Call) -> Result<(Text, Option<ClientId>), Problem> {
             "a message is JSON, or any other body that is the text itself",
         ));
     }
-    let key = match call.header("idempotency-key") {
-        Some(Ok(key)) => Some(key.parse::<ClientId>()?),
-        Some(Err(())) => return Err(Problem::bad_request("the Idempotency-Key is not UTF-8")),
-        None => None,
-    };
+    let key = idempotency_key(call)?;
     let body = call.body().await?;
     let (text, client_id) = if call.is_json() {
         let Spoken { text, client_id } = parse_json(&body)?;
@@ -99,6 +115,15 @@ async fn spoken(call: &mut Call) -> Result<(Text, Option<ClientId>), Problem> {
         return Err(TextRefused::TooLong.into());
     }
     Ok((text.parse()?, client_id.or(key)))
+}
+
+/// What makes asking twice the same as asking once, if the header says it.
+pub(super) fn idempotency_key(call: &Call) -> Result<Option<ClientId>, Problem> {
+    match call.header("idempotency-key") {
+        Some(Ok(key)) => Ok(Some(key.parse::<ClientId>()?)),
+        Some(Err(())) => Err(Problem::bad_request("the Idempotency-Key is not UTF-8")),
+        None => Ok(None),
+    }
 }
 
 /// How safe the event is to be before this answer: what the server gives anyhow, unless asked for more.

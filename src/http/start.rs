@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{call::Call, problem::Problem};
 use crate::{
     chat::Chat,
-    event::{Cursor, Event, Extent, Frame, Gap, GapReason, Room, Seq},
+    event::{Cursor, Extent, Frame, Gap, GapReason, Room, Seq},
     faults::{self, Fault},
-    hub::{DEFAULT_HISTORY, Feed, Held, Plan, Start},
+    hub::{DEFAULT_HISTORY, Feed, Held, Plan, Start, plan},
     log::{Log, LogError},
 };
 
@@ -54,15 +54,30 @@ pub(super) struct Beginning {
     pub(super) extent: Extent,
 }
 
-/// Finds the beginning that was asked for.
-pub(super) async fn begin(chat: &Chat, feed: &Arc<Feed>, start: &Start) -> Result<Beginning, LogError> {
+/// Finds the beginning that was asked for, by somebody who sees the log from `from` on.
+pub(super) async fn begin(
+    chat: &Chat,
+    feed: &Arc<Feed>,
+    start: &Start,
+    from: Seq,
+) -> Result<Beginning, LogError> {
     if let Start::After(place) = start {
         chat.reach(feed, *place).await?;
     }
-    let (plan, extent) = feed.plan(start);
-    let (count, lost) = match plan {
+    let tip = feed.tip();
+    if from > tip.seq {
+        // They came in by another pod: what this one has not heard of is not for them either.
+        chat.reach(feed, Cursor { seq: from, ..tip }).await?;
+    }
+    let log = feed.extent();
+    let kept = log.first;
+    let extent = log.seen_from(from);
+    let (count, lost) = match plan(start, &extent) {
         Plan::After(at) => return Ok(Beginning { gap: None, newest: Vec::new(), at, extent }),
-        Plan::GapThenAfter(gap, at) => {
+        Plan::GapThenAfter(mut gap, at) => {
+            if gap.reason == GapReason::Retention && kept < from {
+                gap.reason = GapReason::Membership;
+            }
             return Ok(Beginning { gap: Some(gap), newest: Vec::new(), at, extent });
         }
         Plan::Last(count) => (count, None),
@@ -71,8 +86,8 @@ pub(super) async fn begin(chat: &Chat, feed: &Arc<Feed>, start: &Start) -> Resul
     let (newest, extent) = match feed.last(count) {
         Some(newest) => (newest, extent),
         None => {
-            let newest = frames_of(&chat.log().last(feed.room(), count).await?);
-            (newest, feed.extent())
+            let newest = chat.log().last(feed.room(), count).await?;
+            (newest, feed.extent().seen_from(from))
         }
     };
     let newest = delivered(newest, &extent);
@@ -95,18 +110,13 @@ pub(super) async fn after(
     let Held { frames, extent } = held;
     let frames = match frames {
         Some(frames) => frames,
-        None => delivered(frames_of(&log.read(room, after, limit).await?), &extent),
+        None => delivered(log.read(room, after, limit).await?, &extent),
     };
     Ok((frames, extent))
 }
 
-/// Those of them that the feed has delivered.
+/// Those of them that the feed has delivered, and that may be seen.
 fn delivered(mut frames: Vec<Frame>, log: &Extent) -> Vec<Frame> {
-    frames.retain(|frame| frame.cursor.seq <= log.tip);
+    frames.retain(|frame| (log.first..=log.tip).contains(&frame.cursor.seq));
     frames
-}
-
-/// Events as readers get them.
-pub(super) fn frames_of(events: &[Event]) -> Vec<Frame> {
-    events.iter().map(Frame::new).collect()
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     App,
+    access::{Entry, seen_from},
     answer::with_type,
     body::{Body, Piece, StreamBody},
     call::Call,
@@ -19,12 +20,12 @@ use super::{
     start::{self, Beginning, asked, begin},
 };
 use crate::{
-    chat::{Select, Visit},
-    event::{Cursor, Extent, Frame, Gap, Room, User},
+    chat::{Endings, Select, Visit},
+    event::{Cursor, Extent, Frame, Gap, Room, RoomKind, Seq, User},
     faults::{self, Fault},
     hub::{Plan, Start, crossings, gaps_before, gaps_to, plan},
     identity::Session,
-    log::LogError,
+    log::{LogError, LogErrorKind},
 };
 
 mod courteous;
@@ -40,11 +41,14 @@ const EVENTS: usize = 500;
 /// `event: hello`
 #[derive(Serialize)]
 struct Hello<'a> {
-    room: &'a str,
+    /// None of an inbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
     user: &'a User,
     cursor: Cursor,
     tip: Cursor,
-    online: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<usize>,
     /// The client gave a cursor, and the stream goes on exactly from there.
     resumed: bool,
 }
@@ -55,23 +59,29 @@ struct Live {
     tip: Cursor,
 }
 
-/// Opens a stream of a room, or answers a poll.
-pub(super) async fn open(call: &mut Call, room: &Room) -> Result<Response<Body>, Problem> {
-    let known = call.session()?;
-    let start = asked(call)?;
+/// Opens a stream of a room or an inbox, or answers a poll, if the caller may enter.
+pub(super) async fn open(call: &mut Call, entry: Result<Entry, Problem>) -> Result<Response<Body>, Problem> {
     let format = Format::of(call);
-    if call.is_head() {
-        // Who will hear nothing does not come in.
-        return Ok(respond(format, Body::empty()));
-    }
-    if call.query("poll").is_some_and(|poll| poll == "1") {
-        return poll::answer(call, room, known, &start).await;
-    }
-    // From here on a browser would take any other status than 200 for the end of it all.
-    match admit(call, room, known).await {
-        Ok((visit, session)) => Ok(write(call, format, start, visit, &session)),
+    let is_poll = call.query("poll").is_some_and(|poll| poll == "1");
+    let opened = match entry {
+        Ok(entry) => {
+            let start = asked(call)?;
+            if call.is_head() {
+                // Who will hear nothing does not come in.
+                return Ok(respond(format, Body::empty()));
+            }
+            if is_poll {
+                return poll::answer(call, entry, &start).await;
+            }
+            admit(call, &entry.room, entry.known).await.map(|admitted| (start, admitted))
+        }
+        Err(problem) => Err(problem),
+    };
+    // A browser takes any other status than 200 for the end of it all.
+    match opened {
+        Ok((start, (visit, session))) => Ok(write(call, format, start, visit, &session)),
         // What the client has to change itself.
-        Err(problem) if !problem.passes() => Err(problem),
+        Err(problem) if is_poll || !problem.passes() => Err(problem),
         Err(problem) => {
             call.app.metrics.refused_streams.inc();
             Ok(refuse(call, format, problem.code()))
@@ -99,6 +109,7 @@ pub(super) async fn admit(
             session
         }
     };
+    call.let_in(room, Some(&session)).await?;
     let room = call.app.chat.room(room).await?;
     let visit = call.app.chat.doors().admit(room, &session, call.client()).map_err(Problem::rate_limited)?;
     visit.entered().await;
@@ -110,7 +121,9 @@ fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &
     let (pieces, body) = mpsc::channel(1);
     // Only a plain HTTP/1.1 event stream goes on in the reading room.
     let seats = call.version() == Version::HTTP_11 && format == Format::Sse;
-    let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new() };
+    // Before the last look at what was taken away, so that nothing falls between.
+    let endings = call.app.chat.endings(&visit);
+    let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new(), endings };
     let user = session.user.clone();
     tokio::spawn(async move { writer.run(&start, visit, user, seats).await });
     respond(format, Body::Stream(StreamBody { pieces: body, line: Arc::clone(&call.line) }))
@@ -144,6 +157,8 @@ enum Stop {
     Gone,
     /// The log could not be read.
     Log(LogError),
+    /// It is to end.
+    Told(Select),
 }
 
 impl From<LogError> for Stop {
@@ -159,13 +174,12 @@ struct Writer {
     pieces: mpsc::Sender<Piece>,
     /// Written, but not worth a piece of its own yet.
     waiting: BytesMut,
+    endings: Endings,
 }
 
 impl Writer {
     async fn run(mut self, start: &Start, visit: Visit, user: User, seats: bool) {
-        // Before the last look at what was revoked, so that nothing falls between.
-        let endings = self.app.chat.endings();
-        if self.app.revoked.contains(visit.session()) {
+        if self.app.revoked.contains(visit.session()) || visit.is_banned() {
             return;
         }
         let feed = Arc::clone(visit.room().feed());
@@ -174,34 +188,49 @@ impl Writer {
         let stopped = match self.replay(start, &visit, &user).await {
             Ok(at) if seats && !self.app.is_draining() => {
                 let after = if faults::is_on(Fault::NoSeam) { feed.tip().seq } else { at.seq };
-                let seat = Piece::Seat(Box::new(Seat { feed, after, visit, listener }));
+                let Writer { pieces, endings, .. } = self;
+                let seat = Piece::Seat(Box::new(Seat { feed, after, visit, listener, endings }));
                 // The connection takes the seat when all before it is flushed, or is gone.
-                _ = self.pieces.send(seat).await;
+                _ = pieces.send(seat).await;
                 // The body ends when its sender is dropped, and this one must not end.
-                return self.pieces.closed().await;
+                return pieces.closed().await;
             }
-            Ok(at) => courteous::go_on(&mut self, at, &visit, listener, endings).await,
+            Ok(at) => courteous::go_on(&mut self, at, &visit, listener).await,
             Err(stop) => Err(stop),
         };
-        if let Err(Stop::Log(e)) = stopped {
-            let problem = Problem::from(e);
-            let bye = self.format.bye(problem.code(), rand::rng().random_range(1000..4000));
-            _ = self.pieces.send(Piece::Bytes(bye)).await;
-        }
+        let code = match stopped {
+            Ok(()) | Err(Stop::Gone) => return,
+            Err(Stop::Log(e)) => Problem::from(e).code(),
+            Err(Stop::Told(select)) => select.code(),
+        };
+        let bye = self.format.bye(code, rand::rng().random_range(1000..4000));
+        _ = self.pieces.send(Piece::Bytes(bye)).await;
+    }
+
+    /// From where on this person sees the log, now that they will hear when they do not any more.
+    async fn seen_from(&self, room: &Room, user: &User) -> Result<Seq, Stop> {
+        seen_from(&self.app.chat, room, user.id).await.map_err(|e| match e.kind {
+            LogErrorKind::NotFound => Stop::Told(Select::Member { room: room.id, user: user.id }),
+            _ => Stop::Log(e),
+        })
     }
 
     /// Writes everything up to now; gives the place of the last event written.
     async fn replay(&mut self, start: &Start, visit: &Visit, user: &User) -> Result<Cursor, Stop> {
         let feed = Arc::clone(visit.room().feed());
-        let Beginning { gap, newest, mut at, extent } = begin(&self.app.chat, &feed, start).await?;
+        let room = feed.room();
+        let sees_from = self.seen_from(room, user).await?;
+        let Beginning { gap, newest, mut at, extent } =
+            begin(&self.app.chat, &feed, start, sees_from).await?;
         // A client that is cut off between this and the gap must be told of the gap when it comes back.
         let from = gap.as_ref().map_or(at, |gap| gap.from.unwrap_or(Cursor::NOWHERE));
+        let is_room = room.kind != RoomKind::Inbox;
         let hello = Hello {
-            room: &feed.room().label,
+            room: is_room.then_some(&room.label),
             user,
             cursor: from,
             tip: extent.tip(),
-            online: visit.room().online(),
+            online: is_room.then(|| visit.room().online()),
             resumed: matches!(start, Start::After(_)) && gap.is_none(),
         };
         let retry = rand::rng().random_range(1000..=3000);
@@ -214,7 +243,8 @@ impl Writer {
         let extent = loop {
             let held = feed.after(at.seq, STEP);
             let log = self.app.chat.log();
-            let (frames, extent) = start::after(held, log, feed.room(), at.seq, EVENTS).await?;
+            let (frames, extent) = start::after(held, log, room, at.seq, EVENTS).await?;
+            let extent = extent.seen_from(sees_from);
             if !frames.is_empty() {
                 at = self.push_events(&frames, at, &extent).await?;
             } else if let Plan::GapThenAfter(gap, to) = plan(&Start::After(at), &extent) {
@@ -269,17 +299,15 @@ impl Writer {
 
     /// Gives what is written to the connection, as one piece.
     async fn flush(&mut self) -> Result<(), Stop> {
+        if let Some(select) = self.endings.due() {
+            return Err(Stop::Told(select));
+        }
         if self.waiting.is_empty() {
             return Ok(());
         }
         let bytes = self.waiting.split().freeze();
         self.pieces.send(Piece::Bytes(bytes)).await.map_err(|_| Stop::Gone)
     }
-}
-
-/// Is this session's stream among those that end?
-fn is_meant(select: &Select, visit: &Visit) -> bool {
-    crate::readers::Occupant::is_meant(visit, select)
 }
 
 /// How long until a stream that may be quiet gets a ping: 15 s ± 20 %.

@@ -165,6 +165,7 @@ impl Stores {
             ));
             tokio::spawn(take_up(hub.clone(), Arc::clone(&app.chat), Arc::clone(&many.pods)));
             tokio::spawn(hear_of_endings(Arc::downgrade(app)));
+            tokio::spawn(hear_of_bans(Arc::downgrade(&app.chat)));
         }
     }
 
@@ -227,5 +228,15 @@ async fn hear_of_endings(app: Weak<App>) {
                 app.chat.end(Select::Session(session));
             }
         }
+    }
+}
+
+/// Who was shut out of a room, or let in again, by another pod is so here too.
+async fn hear_of_bans(chat: Weak<Chat>) {
+    loop {
+        sleep(LOOK).await;
+        let Some(chat) = chat.upgrade() else { return };
+        // Who cannot be asked now is asked the next time.
+        _ = chat.hear_of_bans().await;
     }
 }

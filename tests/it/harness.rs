@@ -5,6 +5,7 @@
 //! pod it is given. Which pods those are is drawn; `MARU_TEST_SEED` draws the same again.
 
 mod maru;
+pub mod person;
 mod pod;
 mod servers;
 
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 pub use self::{
     maru::{Doors, Maru},
+    person::Person,
     pod::Pod,
     servers::{Servers, Stage, stage},
 };

@@ -3,14 +3,21 @@
 #![allow(unreachable_pub)] // It is one crate, and nobody's library.
 
 mod alone;
+mod authority;
 mod drain;
 mod errors;
 mod faults;
 mod harness;
 mod heads;
+mod inbox;
 mod keeping;
 mod limits;
+mod list;
+mod members;
+mod moderation;
 mod ops;
+mod outside;
+mod people;
 mod pods;
 mod presence;
 mod rates;

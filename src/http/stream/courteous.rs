@@ -3,19 +3,10 @@
 
 use rand::RngExt;
 use serde::Serialize;
-use tokio::{
-    sync::broadcast,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::{Stop, Writer, is_meant, quiet};
-use crate::{
-    chat::{Select, Visit},
-    clock,
-    event::Cursor,
-    hub::Listener,
-    readers::Occupant,
-};
+use super::{Stop, Writer, quiet};
+use crate::{chat::Visit, clock, event::Cursor, hub::Listener, readers::Occupant};
 
 #[derive(Serialize)]
 struct Ping {
@@ -28,7 +19,6 @@ pub(super) async fn go_on(
     mut at: Cursor,
     visit: &Visit,
     mut listener: Listener,
-    mut endings: broadcast::Receiver<Select>,
 ) -> Result<(), Stop> {
     let left = u64::from(visit.expires()).saturating_sub(clock::seconds());
     let expires = Instant::now() + std::time::Duration::from_secs(left);
@@ -65,12 +55,7 @@ pub(super) async fn go_on(
             () = writer.pieces.closed() => return Err(Stop::Gone),
             () = sleep_until(expires) => break "expired",
             () = &mut draining => break "draining",
-            told = endings.recv() => match told {
-                Ok(select) if is_meant(&select, visit) => break select.code(),
-                Ok(_) => {}
-                // It missed some, and one of them may have been meant.
-                Err(_) => break "again",
-            },
+            select = writer.endings.told() => return Err(Stop::Told(select)),
         }
     };
     let retry =
