@@ -1,11 +1,19 @@
-/** One document for both pages: the address says which. */
+/** One document for all pages: the address says which, and only its modules are loaded. */
 
-import { openLanding } from "./landing.js";
-import { openRoom } from "./room.js";
+import { applyTheme } from "./switches.js";
 import { language } from "./words.js";
 
+applyTheme();
 document.documentElement.lang = language;
 
-const path = /^\/r\/([^/]+)\/?$/.exec(location.pathname);
-if (path) openRoom(decodeURIComponent(path[1]).normalize("NFKC").toLowerCase());
-else openLanding();
+const [, place, name] = location.pathname.split("/");
+if (place === "r") {
+  const { openRoom } = await import("./room.js");
+  openRoom(decodeURIComponent(name).normalize("NFKC").toLowerCase());
+} else if (place === "chat") {
+  const { openChat } = await import("./chat.js");
+  openChat();
+} else {
+  const { openLanding } = await import("./landing.js");
+  openLanding();
+}

@@ -33,14 +33,16 @@ export class Composer {
       this.#submit();
     });
     this.#field.addEventListener("keydown", (event) => this.#key(event));
-    this.#field.addEventListener("input", () => this.#fit());
+    this.#field.addEventListener("input", () => {
+      this.#fit();
+      if (this.#editing === null && this.#field.value !== "") handlers.onwrite();
+    });
     form.querySelector(".stop-editing").addEventListener("click", () => this.stopEditing());
     this.#fit();
   }
 
-  /** Whose words these will be. */
-  setName(name) {
-    this.#field.placeholder = words("composeAs", { name });
+  setHint(text) {
+    this.#field.placeholder = text;
   }
 
   /** Change a message of mine; what was being written comes back afterwards. */

@@ -1,6 +1,7 @@
 /** `/`: what maru is, and the way into a room. */
 
 import { commandLine, fromTemplate, make } from "./dom.js";
+import { putSwitches } from "./switches.js";
 import { words } from "./words.js";
 
 const RESERVED = /^(search|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
@@ -25,6 +26,7 @@ export function openLanding() {
   for (const [what, line] of Object.entries(lines)) {
     page.querySelector(".terminal").append(commandLine(`curl ${line}`, make("span", { class: "what", text: words(what) })));
   }
+  putSwitches(page);
   document.body.append(page);
   if (matchMedia("(hover: hover)").matches) input.focus();
 }

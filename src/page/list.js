@@ -146,10 +146,20 @@ const DRAW = {
     if (entry.status !== "loading") element.append(button("dismiss", () => ondismiss(entry)));
   },
 
-  top(element, { status, room }, { onagain }) {
+  seen(element, { text }) {
+    element.className = "seen";
+    element.replaceChildren(make("span", { text, dir: "auto" }));
+  },
+
+  fresh(element, { text }) {
+    element.className = "fresh";
+    element.replaceChildren(make("span", { text }));
+  },
+
+  top(element, { status, beginning }, { onagain }) {
     element.className = `top ${status}`;
-    const text = { failed: "notLoaded", beginning: "beginning" }[status] ?? "loading";
-    element.replaceChildren(make("span", { text: words(text, { room }), dir: "auto" }));
+    const text = status === "beginning" ? beginning : words(status === "failed" ? "notLoaded" : "loading");
+    element.replaceChildren(make("span", { text, dir: "auto" }));
     if (status === "failed") element.append(button("again", onagain));
   },
 

@@ -10,9 +10,14 @@
  * sleeping laptops; what can no longer be given is announced by `ongap`. What `send` has taken is tried,
  * under one `client_id`, until the server has answered, and so is said once.
  *
+ * `openInbox` is the same for everything that happens in one's rooms with members, in one stream.
+ *
+ * All tabs of a browser that listen to the same thing share one stream, where there are Web Locks.
+ *
  * @typedef {{id: string, name: string, kind: string}} User
- * @typedef {{epoch: number, seq: number, id: string, type: string, user: User, text: string, ts: number,
- *   client_id?: string, target?: number, status?: string, edited?: number}} Event  times in milliseconds
+ * @typedef {{room: string, epoch: number, seq: number, id: string, type: string, user: User, text: string,
+ *   ts: number, client_id?: string, target?: number, status?: string, edited?: number, by?: User}} Event
+ *   times in milliseconds
  *
  * @typedef {"connecting"|"replaying"|"live"|"waiting"|"paused"|"refused"|"closed"} State
  *   `waiting` for a lost connection to come back; `paused` in the back-forward cache; `refused` for good
@@ -22,9 +27,14 @@
  * @property {(gap: {from: string, to: string, reason: string}) => void} ongap  events behind `from`, up to
  *   and with `to`, that the stream could not give; `history()` may have them
  * @property {(state: State, detail: {code?: string}) => void} onstate
- * @property {(hello: {user: User, cursor: string, tip: string, online: number, resumed: boolean}) => void} onhello
- * @property {(presence: {joined: User[], left: User[], online: number, text: string}) => void} onpresence
- * @property {(data: object) => void} onlive and `ontyping`, `onread`, `onping`, `onbye`: likewise
+ * @property {(hello: {user: User, cursor: string, tip: string, online?: number, resumed: boolean}) => void} onhello
+ * @property {(presence: {joined: User[], left: User[], online?: number, text?: string}) => void} onpresence
+ * @property {(typing: {room: string, user: {id: string, name: string}}) => void} ontyping
+ * @property {(read: {room: string, user: string, seq: number}) => void} onread  `user`: an id
+ * @property {(data: object) => void} onlive and `onping`, `onbye`: likewise
+ *
+ * @typedef {{base?: string, world?: object}} Options  the server's origin, when it is not the page's; what
+ *   stands in for `globalThis` in tests
  */
 
 /** The server is heard from every 15 s ± 20 %: after two silent beats the stream is dead. */
@@ -32,6 +42,8 @@ const SILENCE_MS = 40_000;
 /** The server answers within 10 s; later the answer is lost. */
 const ANSWER_MS = 20_000;
 const BACKOFF_MS = { first: 1_000, most: 30_000 };
+/** Events that the tab with the stream keeps for other tabs. */
+const KEPT = 200;
 
 const KINDS = ["hello", "live", "gap", "ping", "presence", "typing", "read", "bye"];
 
@@ -39,11 +51,30 @@ const KINDS = ["hello", "live", "gap", "ping", "presence", "typing", "read", "by
  * Enter a room.
  * @param {string} room  slug or id
  * @param {Partial<Handlers>} [handlers]
- * @param {{base?: string, world?: object}} [options]  the server's origin, when it is not the page's; what
- *   stands in for `globalThis` in tests
+ * @param {Options} [options]
  */
 export function connect(room, handlers = {}, options = {}) {
   return new Connection(room, handlers, options);
+}
+
+/**
+ * Listen to everything that happens in my rooms with members from now on. Who has no session is refused.
+ * @param {Partial<Handlers>} [handlers]
+ * @param {Options} [options]
+ */
+export function openInbox(handlers = {}, options = {}) {
+  return new Inbox(handlers, options);
+}
+
+/** Who I am, or null. @param {Options} [options] @returns {Promise<User|null>} */
+export async function whoAmI(options = {}) {
+  const answer = await ask(options, "GET", "/api/session");
+  return answer.status === 401 ? null : demand(answer).user;
+}
+
+/** Become somebody new. @returns {Promise<User>} */
+export async function signIn(name, options = {}) {
+  return demand(await ask(options, "POST", "/api/session", { name })).user;
 }
 
 /** Take another name, of 1–32 characters; past messages keep the old one. @returns {Promise<User>} */
@@ -56,6 +87,16 @@ export async function signOut(options = {}) {
   demand(await ask(options, "DELETE", "/api/session"));
 }
 
+/**
+ * A room with these people: with one the room of the two of us, which there is once; with more a new group.
+ * @param {string[]} members  their ids
+ * @param {{name?: string, clientId?: string}} [group]  under one `clientId` it is made once
+ */
+export async function startRoom(members, { name, clientId = newId() } = {}, options = {}) {
+  const headers = { "Idempotency-Key": clientId };
+  return demand(await ask(options, "POST", "/api/chat/", { members, ...(name && { name }) }, headers));
+}
+
 /** The server said no: `code` is stable (`too_large`, `forbidden`, …), `message` is for people. */
 export class MaruError extends Error {
   constructor(status, { code, detail, title } = {}) {
@@ -66,38 +107,17 @@ export class MaruError extends Error {
   }
 }
 
-/** One room, listened to as long as the page lives. */
-export class Connection {
-  /** @type {User|null} who the server took me for at the last `hello` */
-  me = null;
-  /** @type {State} */
-  state = "connecting";
-
-  #room;
-  #handlers;
+/** What one can do in a room. */
+export class Room {
+  #name;
+  #stream;
   #options;
-  #world;
-  #position = new Position();
-  #source = null;
-  #silence = null;
-  #reopening = null;
-  #failures = 0;
-  #heard = 0;
-  #farewell;
   #sent = Promise.resolve();
-  #hurry = () => {};
-  #greeted;
-  #greet;
-  #ended = new AbortController();
 
-  constructor(room, handlers, options) {
-    this.#room = room;
-    this.#handlers = handlers;
+  constructor(name, stream, options) {
+    this.#name = name;
+    this.#stream = stream;
     this.#options = options;
-    this.#world = options.world ?? globalThis;
-    this.#greeted = new Promise((resolve) => (this.#greet = resolve));
-    this.#listenToThePage();
-    this.#open();
   }
 
   /**
@@ -122,7 +142,7 @@ export class Connection {
    * @returns {Promise<{events: Event[], tip: string, before: string|null, after: string|null}>}
    */
   history(page = {}) {
-    return this.#demand("GET", `/api/history?${new URLSearchParams({ room: this.#room, ...page })}`);
+    return this.#demand("GET", `/api/history?${new URLSearchParams({ room: this.#name, ...page })}`);
   }
 
   /** Change the text of a message of mine. */
@@ -135,12 +155,178 @@ export class Connection {
     return this.#demand("DELETE", this.#path(`/messages/${seq}`));
   }
 
+  /** The room itself: kind, name, tip, and its members where it has any. */
+  about() {
+    return this.#demand("GET", this.#path(""));
+  }
+
   /** Who is here now. @returns {Promise<{members: User[], online: number}>} */
   members() {
     return this.#demand("GET", this.#path("/members"));
   }
 
+  /** Have somebody be a member of a group. @param {string} user  an id */
+  add(user) {
+    return this.#demand("POST", this.#path("/members"), { user });
+  }
+
+  /** Not be a member of a group any more. */
+  leave() {
+    return this.#demand("DELETE", this.#path("/members/me"));
+  }
+
+  /** I have read up to here. */
+  read(seq) {
+    return this.#demand("POST", this.#path("/read"), { seq });
+  }
+
+  /** I am writing; at most one every 2 s is passed on. */
+  typing() {
+    return this.#demand("POST", this.#path("/typing"), {});
+  }
+
+  async #send(text, clientId, signal, onretry) {
+    // Before a stream has answered there may be no session, and a POST would make a second guest.
+    await this.#stream.greeted;
+    for (let attempt = 0; ; attempt++) {
+      signal?.throwIfAborted();
+      const answer = await ask(this.#options, "POST", this.#path("/messages"), { text, client_id: clientId });
+      if (!isPassing(answer.status)) return demand(answer);
+      onretry?.(new MaruError(answer.status, answer.body));
+      await this.#pause(answer.wait, attempt, signal);
+    }
+  }
+
+  /** As long as the server asks for, else until the stream is back. */
+  async #pause(asked, attempt, signal) {
+    let timer;
+    await new Promise((resolve) => {
+      timer = setTimeout(resolve, asked ?? backoff(attempt));
+      if (asked === null) this.#stream.whenBack(resolve);
+      signal?.addEventListener("abort", resolve);
+    });
+    clearTimeout(timer);
+  }
+
+  #path(rest) {
+    return `/api/chat/${encodeURIComponent(this.#name)}${rest}`;
+  }
+
+  async #demand(method, path, body) {
+    return demand(await ask(this.#options, method, path, body));
+  }
+}
+
+/** One room, listened to as long as the page lives. */
+export class Connection extends Room {
+  #stream;
+
+  constructor(name, handlers, options) {
+    const path = `/api/chat/${encodeURIComponent(name)}`;
+    const stream = new Stream({ path: `${path}/events`, probe: path, query: "" }, handlers, options);
+    super(name, stream, options);
+    this.#stream = stream;
+  }
+
+  /** Who the server took me for at the last `hello`. @returns {User|null} */
+  get me() {
+    return this.#stream.me;
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#stream.state;
+  }
+
   /** Stop listening. Messages under way are still sent. */
+  close() {
+    this.#stream.close();
+  }
+}
+
+/** All my rooms with members. */
+export class Inbox {
+  #stream;
+  #options;
+
+  constructor(handlers, options) {
+    this.#options = options;
+    const place = { path: "/api/events", probe: "/api/session", query: "?history=0" };
+    this.#stream = new Stream(place, handlers, options);
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#stream.state;
+  }
+
+  /** Is it this tab, of all that share the stream, that has it? */
+  get leads() {
+    return this.#stream.leads;
+  }
+
+  /** @param {string} id */
+  room(id) {
+    return new Room(id, this.#stream, this.#options);
+  }
+
+  /** A page of my rooms, newest activity first. @param {{after?: string, limit?: number}} [page] */
+  async rooms(page = {}) {
+    return demand(await ask(this.#options, "GET", `/api/chat/?${new URLSearchParams(page)}`));
+  }
+
+  /** People whose name begins so. @returns {Promise<{users: {id: string, name: string}[]}>} */
+  async search(q, limit = 20) {
+    return demand(await ask(this.#options, "GET", `/api/chat/search?${new URLSearchParams({ q, limit })}`));
+  }
+
+  close() {
+    this.#stream.close();
+  }
+}
+
+/** A stream as long as the page lives: watched, made anew, and gone on with where it was. */
+class Stream {
+  me = null;
+  state = "connecting";
+  /** Resolves once a stream has answered. */
+  greeted;
+
+  #place;
+  #handlers;
+  #options;
+  #world;
+  #position = new Position();
+  #source = null;
+  #silence = null;
+  #reopening = null;
+  #failures = 0;
+  #heard = 0;
+  #farewell;
+  #waiting = [];
+  #greet;
+  #ended = new AbortController();
+
+  /** @param {{path: string, probe: string, query: string}} place  `probe`: what says whether it is for me */
+  constructor(place, handlers, options) {
+    this.#place = place;
+    this.#handlers = handlers;
+    this.#options = options;
+    this.#world = options.world ?? globalThis;
+    this.greeted = new Promise((resolve) => (this.#greet = resolve));
+    this.#listenToThePage();
+    this.#open();
+  }
+
+  get leads() {
+    return this.#source?.leads === true;
+  }
+
+  /** @param {() => void} act  once, when there is reason to believe that the server can be reached again */
+  whenBack(act) {
+    this.#waiting.push(act);
+  }
+
   close() {
     this.#ended.abort();
     this.#drop();
@@ -150,15 +336,17 @@ export class Connection {
   #open() {
     this.#drop();
     if (this.state !== "connecting") this.#say("waiting");
-    const base = this.#options.base ?? "";
-    const { cursor } = this.#position;
-    // For streams made anew; an EventSource that reconnects sends a header, which is stronger.
-    const url = base + this.#path("/events") + (cursor ? `?last_event_id=${cursor}` : "");
-    const source = new this.#world.EventSource(url, { withCredentials: base !== "" });
+    const { BroadcastChannel, navigator } = this.#world;
+    const Kind = BroadcastChannel && navigator?.locks ? SharedSource : Source;
+    const source = new Kind({
+      world: this.#world,
+      url: (this.#options.base ?? "") + this.#place.path,
+      query: this.#place.query,
+      cursor: () => this.#position.cursor,
+      onhear: (kind, data, id) => source === this.#source && this.#hear(kind, JSON.parse(data), id),
+      onlose: (isFinal) => source === this.#source && this.#lose(isFinal),
+    });
     this.#source = source;
-    source.onmessage = (message) => this.#hear("event", message);
-    for (const kind of KINDS) source.addEventListener(kind, (message) => this.#hear(kind, message));
-    source.onerror = () => this.#lose(source);
     this.#watch();
   }
 
@@ -175,10 +363,9 @@ export class Connection {
     this.#silence = setTimeout(() => this.#open(), SILENCE_MS);
   }
 
-  #hear(kind, message) {
+  #hear(kind, data, id) {
     this.#watch();
-    const data = JSON.parse(message.data);
-    if (kind === "event" && !this.#isNext(data)) return;
+    if (kind === "event" && (!this.#isNext(data, id) || data.type === "gone")) return;
     if (kind === "hello") {
       this.#failures = 0;
       this.#farewell = undefined;
@@ -194,26 +381,27 @@ export class Connection {
     if (kind === "live") this.#hurry();
   }
 
-  #isNext(event) {
+  /** An inbox has places of its own, which only the id tells. */
+  #isNext(event, id) {
+    const place = parseCursor(id) ?? event;
     const from = this.#position.cursor;
-    const found = this.#position.take(event);
+    const found = this.#position.take(place);
     // A server that keeps its promises announces its holes; one that does not is not believed.
-    const to = formatCursor({ epoch: event.epoch, seq: event.seq - 1 });
+    const to = formatCursor({ epoch: place.epoch, seq: place.seq - 1 });
     if (found === "hole") this.#handlers.ongap?.({ from, to, reason: found });
     return found !== "repeat";
   }
 
-  /** Unless it is CLOSED, an EventSource comes back by itself, with Last-Event-ID. */
-  #lose(source) {
-    if (source !== this.#source) return;
+  /** Unless it is final, an EventSource comes back by itself, with Last-Event-ID. */
+  #lose(isFinal) {
     this.#say("waiting", { code: this.#farewell });
-    if (source.readyState === 2) this.#recreate();
+    if (isFinal) this.#recreate();
   }
 
-  /** The browser has given up and does not say why: ask by hand whether there is a room for me at all. */
+  /** The browser has given up and does not say why: ask by hand whether there is anything for me at all. */
   async #recreate() {
     this.#drop();
-    const { status, body } = await this.#ask("GET", this.#path(""));
+    const { status, body } = await ask(this.#options, "GET", this.#place.probe);
     if (this.#source || this.state !== "waiting") return;
     if (status >= 400 && !isPassing(status)) this.#say("refused", { code: body.code });
     else this.#reopening = setTimeout(() => this.#open(), backoff(this.#failures++));
@@ -225,7 +413,7 @@ export class Connection {
     const { document } = this.#world;
     const wake = () => {
       if (document?.visibilityState === "hidden" || this.state === "refused") return;
-      if (this.#source?.readyState !== 1 || Date.now() - this.#heard > SILENCE_MS) this.#open();
+      if (!this.#source?.isOpen || Date.now() - this.#heard > SILENCE_MS) this.#open();
       this.#hurry();
     };
     const pause = () => {
@@ -238,61 +426,170 @@ export class Connection {
     document?.addEventListener("visibilitychange", wake, { signal });
   }
 
+  #hurry() {
+    for (const act of this.#waiting.splice(0)) act();
+  }
+
   #say(state, detail = {}) {
     if (state === this.state && !detail.code) return;
     this.state = state;
     this.#handlers.onstate?.(state, detail);
   }
+}
 
-  async #send(text, clientId, signal, onretry) {
-    // Before a stream has answered there may be no session, and a POST would make a second guest.
-    await this.#greeted;
-    for (let attempt = 0; ; attempt++) {
-      signal?.throwIfAborted();
-      const answer = await this.#ask("POST", this.#path("/messages"), { text, client_id: clientId });
-      if (!isPassing(answer.status)) return demand(answer);
-      onretry?.(new MaruError(answer.status, answer.body));
-      await this.#pause(answer.wait, attempt, signal);
+/** An EventSource of this tab alone. */
+class Source {
+  leads = true;
+  #source;
+
+  constructor({ world, url, query, cursor, onhear, onlose }) {
+    const at = cursor();
+    // For streams made anew; an EventSource that reconnects sends a header, which is stronger.
+    const whole = url + (at ? `?last_event_id=${at}` : query);
+    const source = new world.EventSource(whole, { withCredentials: !url.startsWith("/") });
+    this.#source = source;
+    source.onmessage = ({ data, lastEventId }) => onhear("event", data, lastEventId);
+    for (const kind of KINDS) {
+      source.addEventListener(kind, ({ data, lastEventId }) => onhear(kind, data, lastEventId));
     }
+    source.onerror = () => onlose(source.readyState === 2);
   }
 
-  /** As long as the server asks for, else until the stream is back. */
-  async #pause(asked, attempt, signal) {
-    let timer;
-    await new Promise((resolve) => {
-      timer = setTimeout(resolve, asked ?? backoff(attempt));
-      if (asked === null) this.#hurry = resolve;
-      signal?.addEventListener("abort", resolve);
-    });
-    clearTimeout(timer);
+  get isOpen() {
+    return this.#source.readyState === 1;
   }
 
-  #path(rest) {
-    return `/api/chat/${encodeURIComponent(this.#room)}${rest}`;
-  }
-
-  #ask(method, path, body) {
-    return ask(this.#options, method, path, body);
-  }
-
-  async #demand(method, path, body) {
-    return demand(await this.#ask(method, path, body));
+  close() {
+    this.#source.close();
   }
 }
 
-async function ask({ base = "", world = globalThis }, method, path, body) {
+/**
+ * One EventSource for all tabs: the tab that holds the lock has it and passes on what comes. The others listen
+ * to that tab; where one of them stands elsewhere, it asks for what it lacks. A tab that goes lets go of the
+ * lock, and the next goes on from the cursor that it has itself.
+ */
+class SharedSource {
+  isOpen = false;
+  #settings;
+  #channel;
+  #id = newId();
+  #source = null;
+  #closed = new AbortController();
+
+  /** Of the tab that has the stream: its last `hello`, whether it is live, and what came last. */
+  #hello = null;
+  #live = null;
+  #recent = [];
+  /** Where the recent events begin, and where the stream is. */
+  #from = null;
+  #at = null;
+
+  constructor(settings) {
+    const { world, url, cursor } = settings;
+    this.#settings = settings;
+    this.#channel = new world.BroadcastChannel(`maru:${url}`);
+    this.#channel.onmessage = ({ data }) => this.#take(data);
+    this.#channel.postMessage({ ask: this.#id, cursor: cursor() });
+    const { signal } = this.#closed;
+    world.navigator.locks
+      .request(`maru:${url}`, { signal }, () => {
+        this.#lead();
+        return new Promise((resolve) => signal.addEventListener("abort", resolve));
+      })
+      .catch(() => {});
+  }
+
+  get leads() {
+    return this.#source !== null;
+  }
+
+  close() {
+    this.#closed.abort();
+    this.#channel.close();
+    this.#source?.close();
+  }
+
+  #lead() {
+    this.#source = new Source({
+      ...this.#settings,
+      onhear: (kind, data, id) => this.#pass({ kind, data, id }),
+      onlose: (isFinal) => this.#pass({ lost: true, isFinal }),
+    });
+  }
+
+  #pass(message) {
+    this.#keep(message);
+    this.#channel.postMessage(message);
+    this.#give(message);
+  }
+
+  #keep(message) {
+    const { kind, data, id } = message;
+    if (kind === "live") this.#live = message;
+    if (kind === "event") this.#recent.push(message);
+    if (kind === "hello" || kind === "gap") {
+      if (kind === "hello") {
+        this.#hello = JSON.parse(data);
+        this.#live = null;
+      }
+      const goesOn = kind === "hello" && this.#hello.cursor === this.#at;
+      if (!goesOn) this.#recent = [];
+      if (!goesOn) this.#from = kind === "hello" ? this.#hello.cursor : id;
+      this.#at = kind === "hello" ? this.#hello.cursor : id;
+    } else if (kind === "event") {
+      this.#at = id;
+    }
+    if (this.#recent.length > KEPT) this.#from = this.#recent.shift().id;
+  }
+
+  #give({ kind, data, id, lost, isFinal }) {
+    this.isOpen = !lost;
+    if (lost) this.#settings.onlose(isFinal);
+    else this.#settings.onhear(kind, data, id);
+  }
+
+  /** From another tab. */
+  #take({ ask, cursor, answer, to, ...message }) {
+    if (ask) return this.#hello && this.#channel.postMessage({ to: ask, answer: this.#answer(cursor) });
+    if (answer) return to === this.#id && answer.forEach((one) => this.#give(one));
+    if (this.#source) return;
+    const mine = this.#settings.cursor();
+    const isElsewhere = mine && message.kind === "hello" && JSON.parse(message.data).cursor !== mine;
+    if (isElsewhere) this.#channel.postMessage({ ask: this.#id, cursor: mine });
+    else if (this.isOpen || message.kind === "hello") this.#give(message);
+  }
+
+  /** What a tab that stands at `cursor` has to hear to be where this one is. */
+  #answer(cursor) {
+    const events = [{ id: this.#from }, ...this.#recent];
+    const at = events.findIndex(({ id }) => id === cursor);
+    const isLost = cursor && at < 0;
+    const start = at < 0 ? this.#at : cursor;
+    const hello = JSON.stringify({ ...this.#hello, cursor: start, resumed: at >= 0 });
+    const gap = { kind: "gap", data: JSON.stringify({ from: cursor, to: this.#at, reason: "tab" }), id: this.#at };
+    return [
+      { kind: "hello", data: hello, id: start },
+      ...(isLost ? [gap] : []),
+      ...(at < 0 ? [] : events.slice(at + 1)),
+      ...(this.#live ? [this.#live] : []),
+    ];
+  }
+}
+
+async function ask({ base = "", world = globalThis }, method, path, body, headers = {}) {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), ANSWER_MS);
   try {
     const answer = await world.fetch(base + path, {
       method,
-      headers: body ? { "Content-Type": "application/json" } : {},
+      headers: body ? { "Content-Type": "application/json", ...headers } : headers,
       body: body && JSON.stringify(body),
       credentials: base ? "include" : "same-origin",
       signal: stop.signal,
     });
-    const { status, headers } = answer;
-    return { status, body: parsed(await answer.text()), wait: retryAfter(headers.get("Retry-After")) };
+    const wait = retryAfter(answer.headers.get("Retry-After"));
+    return { status: answer.status, body: parsed(await answer.text()), wait };
   } catch {
     return { status: 0, body: {}, wait: null };
   } finally {

@@ -19,6 +19,7 @@ export class People {
   #handlers;
   #me = null;
   #here = new Map();
+  #faces = new Map();
   #online = 0;
   #refreshing = null;
   #wide = matchMedia(WIDE);
@@ -91,14 +92,33 @@ export class People {
   #draw() {
     const others = [...this.#here.values()].filter((user) => user.id !== this.#me?.id);
     others.sort((a, b) => a.name.localeCompare(b.name));
-    const faces = others.slice(0, FACES).map((user) => {
-      return make("li", {}, avatar(user.id), make("span", { class: "who", text: user.name, dir: "auto" }));
-    });
-    this.#panel.querySelector(".faces").replaceChildren(...faces);
-    const unseen = this.#online - faces.length - 1;
+    const shown = others.slice(0, FACES);
+    const faces = new Map(shown.map((user) => [user.id, this.#face(user)]));
+    this.#faces = faces;
+    const list = this.#panel.querySelector(".faces");
+    const focused = list.contains(document.activeElement) ? document.activeElement : null;
+    list.replaceChildren(...faces.values());
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
+    const unseen = this.#online - faces.size - 1;
     this.#panel.querySelector(".others").textContent = unseen > 0 ? words("more", { n: unseen }) : "";
     this.#button.hidden = !this.#me;
     this.#button.textContent = words("here", { n: this.#online });
+  }
+
+  /** Somebody, and what one can do about them; open as it was. */
+  #face({ id, name }) {
+    const known = this.#faces.get(id);
+    if (known) {
+      known.querySelector(".who").textContent = name;
+      return known;
+    }
+    const who = make("summary", {}, avatar(id), make("span", { class: "who", text: name, dir: "auto" }));
+    const error = make("p", { class: "error", role: "alert" });
+    const write = make("button", { class: "quiet", type: "button", text: words("message") });
+    write.addEventListener("click", () => {
+      this.#handlers.onmessage({ id }).catch((why) => (error.textContent = words("failed", { why: why.message })));
+    });
+    return make("li", {}, make("details", {}, who, make("div", { class: "deeds" }, write, error)));
   }
 
   #show(open) {

@@ -21,9 +21,12 @@ export class Timeline {
   #me = { id: "", name: "" };
   #keys = 0;
   #onchange;
+  #tell;
 
-  constructor(onchange = () => {}) {
+  /** @param {(event: object) => string|null} tell  a quiet line for somebody who came or left */
+  constructor(onchange = () => {}, tell = () => null) {
     this.#onchange = onchange;
+    this.#tell = tell;
   }
 
   get size() {
@@ -31,16 +34,16 @@ export class Timeline {
   }
 
   get hasMessages() {
-    return this.#messages.size > 0 || this.#echoes.length > 0;
+    return this.#entries.some((entry) => entry.kind === "message") || this.#echoes.length > 0;
   }
 
-  /** The oldest and newest message shown, or undefined. */
+  /** The oldest and newest entry of the log that is shown, or undefined. */
   get oldest() {
-    return this.#entries.find((entry) => entry.kind === "message");
+    return this.#entries.find(isLogged);
   }
 
   get newest() {
-    return this.#entries.findLast((entry) => entry.kind === "message");
+    return this.#entries.findLast(isLogged);
   }
 
   /** Whose messages are my own. */
@@ -65,10 +68,10 @@ export class Timeline {
 
   #put(event) {
     if (event.type === "edit" || event.type === "delete") return this.#amend(event);
-    if (event.type !== "message") return;
     const known = this.#messages.get(event.seq);
     if (known?.id === event.id) return this.#refresh(known, event);
     if (known) this.drop(known);
+    if (event.type !== "message") return this.#putChange(event);
 
     const echo = event.user.id === this.#me.id ? this.echo(event.client_id) : undefined;
     if (echo) this.dropEcho(echo.clientId);
@@ -76,10 +79,21 @@ export class Timeline {
       ...event, day: dayOf(event.ts), edited: event.edited ?? 0, deleted: event.status === "deleted", amendedBy: 0,
     });
     if (echo) entry.key = echo.key;
-    this.#insert(entry);
-    this.#messages.set(entry.seq, entry);
+    this.#log(entry);
     const amendment = this.#amendments.get(entry.seq);
     if (amendment) this.#apply(entry, amendment);
+  }
+
+  /** Of the members of a room. */
+  #putChange(event) {
+    const text = this.#tell(event);
+    const { seq, epoch, id, ts } = event;
+    if (text) this.#log(this.#entry("notice", { seq, epoch, id, ts, day: dayOf(ts), texts: [text] }));
+  }
+
+  #log(entry) {
+    this.#insert(entry);
+    this.#messages.set(entry.seq, entry);
   }
 
   /** My own words, before the log has them: sending, waiting, sent or failed. */
@@ -101,7 +115,7 @@ export class Timeline {
   /** Someone came or went. Notices in a row are one row. */
   putNotice(text) {
     const last = this.#entries.at(-1);
-    if (last?.kind === "notice") this.#change(last, { texts: [...last.texts, text].slice(-NOTICE_TEXTS) });
+    if (last?.kind === "notice" && !isLogged(last)) this.#change(last, { texts: [...last.texts, text].slice(-NOTICE_TEXTS) });
     else this.#insert(this.#entry("notice", { seq: last?.seq ?? 0, texts: [text] }));
   }
 
@@ -179,6 +193,7 @@ export class Timeline {
 
   /** History knows a message with its edits, the stream as it was written. */
   #refresh(entry, event) {
+    if (entry.kind !== "message") return;
     if (event.status === "deleted") this.#apply(entry, { type: "delete", seq: Infinity });
     else if (event.edited > entry.edited) this.#change(entry, { text: event.text, edited: event.edited });
   }
@@ -204,10 +219,15 @@ export class Timeline {
     if (from < 0 || count <= 0) return false;
     this.#onchange();
     for (const entry of this.#entries.splice(from, count)) {
-      if (entry.kind === "message") this.#messages.delete(entry.seq);
+      if (isLogged(entry)) this.#messages.delete(entry.seq);
     }
     return true;
   }
+}
+
+/** Part of the log, and no line of the page's own. */
+function isLogged(entry) {
+  return entry.id !== undefined;
 }
 
 function belongTogether(before, entry) {

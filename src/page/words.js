@@ -1,5 +1,7 @@
 /** What the page says, in the reader's language, and how it writes times and days. */
 
+import { setting } from "./settings.js";
+
 const WORDS = {
   tagline: ["An open floor to talk on.", "누구나 올라앉아 이야기하는 마루."],
   pitch: ["A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.", "HTTP만으로 말하는 채팅 서버. 말할 때는 POST, 들을 때는 Server-Sent Events."],
@@ -63,11 +65,24 @@ const WORDS = {
   retry: ["Send again", "다시 보내기"],
   discard: ["Discard", "버리기"],
   tooLong: ["too long by {n} bytes", "{n}바이트 넘쳤어요"],
+  message: ["Message", "메시지 보내기"],
+  directMessages: ["Direct messages", "다이렉트 메시지"],
+  language: ["Language", "언어"],
+  theme: ["Theme", "테마"],
+  system: ["System", "시스템"],
+  light: ["Light", "밝게"],
+  dark: ["Dark", "어둡게"],
   today: ["Today", "오늘"],
   yesterday: ["Yesterday", "어제"],
 };
 
-export const language = globalThis.navigator?.language?.startsWith("ko") ? "ko" : "en";
+/** As chosen by the switch, else as the browser says. */
+export const language = (setting("lang") ?? globalThis.navigator?.language ?? "").startsWith("ko") ? "ko" : "en";
+
+/** The words of a part of the page that not everybody loads. */
+export function addWords(more) {
+  Object.assign(WORDS, more);
+}
 
 /** A sentence, its `{places}` filled. */
 export function words(key, places = {}) {

@@ -117,8 +117,9 @@ export class Person {
   complaints = [];
   #allowed = [];
 
-  static async arrive(browser, url, options = {}) {
+  static async arrive(browser, url, options = {}, allowed = []) {
     const person = new Person();
+    person.#allowed = allowed;
     person.context = await browser.newContext({ locale: "en-US", ...options });
     person.context.setDefaultTimeout(PATIENCE_MS);
     await person.context.addInitScript(() => {

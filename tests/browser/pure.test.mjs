@@ -1,12 +1,16 @@
 /** The parts of the page that need no browser. */
 
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { afterEach, describe, test } from "node:test";
 import { traits } from "../../src/page/avatar.js";
 import { bytesOver, isSend } from "../../src/page/composer.js";
 import { slugOf } from "../../src/page/landing.js";
-import { backoff, connect, isPassing, MaruError, newId, parseCursor, Position, retryAfter } from "../../src/page/maru.js";
+import {
+  backoff, connect, isPassing, MaruError, newId, openInbox, parseCursor, Position, retryAfter,
+} from "../../src/page/maru.js";
 import { maySendAgain, Outbox } from "../../src/page/outbox.js";
+import { changeOf, previewOf } from "../../src/page/phrases.js";
+import { Rooms } from "../../src/page/rooms.js";
 import { Timeline } from "../../src/page/timeline.js";
 
 const ANN = { id: "a", name: "Ann", kind: "guest" };
@@ -172,6 +176,16 @@ describe("a timeline", () => {
     assert.deepEqual(timeline.rows()[2].entry.texts, ["b joined", "a left", "c joined"]);
   });
 
+  test("tells who came and went where the log has it, once and on its day", () => {
+    const timeline = new Timeline(() => {}, ({ type, user }) => `${user.name} ${type}`);
+    timeline.put(said(3), said(1, undefined, { type: "join" }), said(2, undefined, { type: "leave", user: BEN }));
+    timeline.put(said(1, undefined, { type: "join" }));
+    assert.deepEqual(kinds(timeline), ["day", "notice", "notice", "message"]);
+    assert.deepEqual(timeline.rows().flatMap(({ entry }) => entry?.texts ?? []), ["Ann join", "Ben leave"]);
+    assert.equal(timeline.oldest.seq, 1);
+    assert.ok(!new Timeline().hasMessages);
+  });
+
   test("has a gap where events are missing, and fills it", () => {
     const timeline = new Timeline();
     timeline.put(said(1));
@@ -202,6 +216,113 @@ describe("a timeline", () => {
     assert.deepEqual(texts(timeline), ["the"]);
     timeline.put(said(1, "", { status: "deleted" }));
     assert.deepEqual(texts(timeline), [""]);
+  });
+});
+
+describe("a list of rooms", () => {
+  const member = (user, read = 0) => ({ ...user, role: "member", read, online: false });
+  const listed = (more = {}) => ({
+    id: "r", kind: "direct", name: null, members: [member(ANN), member(BEN)], last: said(3), tip: "1-3", read: 3, unread: 0,
+    ...more,
+  });
+  const heard = (seq, more = {}) => said(seq, `text ${seq}`, { room: "r", user: BEN, ...more });
+
+  function roomsOf(...rooms) {
+    const mine = new Rooms();
+    mine.me = ANN;
+    mine.replace(rooms);
+    return mine;
+  }
+
+  test("counts what others said, once each, until I speak or read", () => {
+    const rooms = roomsOf(listed());
+    for (const seq of [2, 3, 4, 5, 5]) assert.ok(rooms.take(heard(seq)));
+    assert.equal(rooms.unread, 2);
+    assert.equal(rooms.get("r").last.text, "text 5");
+    rooms.take(heard(6, { user: ANN }));
+    assert.equal(rooms.unread, 0);
+    rooms.take(heard(7));
+    rooms.read({ room: "r", user: ANN.id, seq: 6 });
+    assert.equal(rooms.unread, 1);
+    assert.ok(rooms.read({ room: "r", user: ANN.id, seq: 7 }));
+    assert.equal(rooms.unread, 0);
+  });
+
+  test("does not know how much is unread behind a mark in the middle", () => {
+    const rooms = roomsOf(listed({ tip: "1-9", unread: 6 }));
+    assert.ok(!rooms.read({ room: "r", user: ANN.id, seq: 5 }));
+  });
+
+  test("counts no deleted message, and takes its text from the line", () => {
+    const rooms = roomsOf(listed());
+    rooms.take(heard(4));
+    rooms.take(heard(5, { type: "edit", target: 4, text: "better" }));
+    assert.equal(rooms.get("r").last.text, "better");
+    rooms.take(heard(6, { type: "delete", target: 4, text: undefined }));
+    assert.equal(rooms.unread, 0);
+    assert.deepEqual([rooms.get("r").last.text, rooms.get("r").last.status], ["", "deleted"]);
+  });
+
+  test("an answer that is older than what was heard meanwhile is caught up with", async () => {
+    const rooms = roomsOf();
+    await rooms.ask(async () => {
+      assert.ok(!rooms.take(heard(4)));
+      rooms.put(listed());
+    });
+    assert.equal(rooms.unread, 1);
+    assert.equal(rooms.get("r").last.seq, 4);
+  });
+
+  test("follows who comes and goes, and forgets the room that I leave", () => {
+    const cho = { id: "c", name: "Cho", kind: "guest" };
+    const rooms = roomsOf(listed({ kind: "group", name: "Tea" }));
+    rooms.take(heard(4, { type: "join", user: cho, by: BEN }));
+    assert.deepEqual(rooms.get("r").members.map(({ name }) => name), ["Ann", "Ben", "Cho"]);
+    rooms.take(heard(5, { type: "leave", user: BEN }));
+    assert.deepEqual(rooms.others(rooms.get("r")).map(({ name }) => name), ["Cho"]);
+    rooms.take(heard(6, { type: "leave", user: ANN, by: cho }));
+    assert.equal(rooms.get("r"), undefined);
+    assert.ok(rooms.take(heard(7, { type: "leave", user: ANN })), "no reason to ask for it");
+  });
+
+  test("is in the order of activity, without rooms of two where nobody has spoken", () => {
+    const rooms = roomsOf(
+      listed({ id: "old", last: said(1) }),
+      listed({ id: "new", last: said(9) }),
+      listed({ id: "silent", last: said(1, "", { type: "join" }) }),
+    );
+    assert.deepEqual(rooms.list(null).map(({ id }) => id), ["new", "old"]);
+    assert.deepEqual(rooms.list("silent").map(({ id }) => id), ["new", "silent", "old"]);
+  });
+
+  test("knows who is writing, for a while", () => {
+    const rooms = roomsOf(listed());
+    rooms.typing({ room: "r", user: BEN }, 1_000);
+    rooms.typing({ room: "r", user: ANN }, 1_000);
+    assert.deepEqual(rooms.typists("r", 5_000), ["Ben"]);
+    assert.deepEqual(rooms.typists("r", 6_001), []);
+    rooms.typing({ room: "r", user: BEN }, 7_000);
+    rooms.take(heard(4));
+    assert.deepEqual(rooms.typists("r", 7_001), []);
+  });
+
+  test("calls a group by its name, or by who is in it", () => {
+    const people = Array.from({ length: 5 }, (_, n) => member({ id: `p${n}`, name: `P${n}`, kind: "guest" }));
+    const rooms = roomsOf();
+    assert.equal(rooms.title(listed()), "Ben");
+    assert.equal(rooms.title(listed({ kind: "group", name: "Tea" })), "Tea");
+    assert.equal(rooms.title(listed({ kind: "group", members: [member(ANN), ...people] })), "P0, P1, P2 and 2 more");
+  });
+
+  test("says what happened last from my point of view", () => {
+    const line = (last, kind = "group") => previewOf({ kind, last }, ANN.id);
+    assert.equal(line(said(1)), "You: text 1");
+    assert.equal(line(said(1, "hi", { user: BEN })), "Ben: hi");
+    assert.equal(line(said(1, "hi", { user: BEN }), "direct"), "hi");
+    assert.equal(line(said(1, "", { user: BEN, status: "deleted" }), "direct"), "message deleted");
+    assert.equal(changeOf({ type: "join", seq: 4, user: ANN, by: BEN }, ANN.id), "Ben added you");
+    assert.equal(changeOf({ type: "join", seq: 4, user: BEN, by: ANN }, ANN.id), "You added Ben");
+    assert.equal(changeOf({ type: "leave", seq: 4, user: BEN }, ANN.id), "Ben left");
   });
 });
 
@@ -464,5 +585,150 @@ describe("a connection", () => {
     stop.abort();
     await assert.rejects(sent, { name: "AbortError" });
     assert.equal(world.asked.length, 1);
+  });
+});
+
+describe("a stream that tabs share", () => {
+  /** Tabs of one browser: they hear each other, and one at a time holds a lock. */
+  class Browser {
+    channels = new Set();
+    locks = new Map();
+    sources = [];
+
+    tab() {
+      const browser = this;
+      const world = new EventTarget();
+      return Object.assign(world, {
+        addEventListener: world.addEventListener.bind(world),
+        document: Object.assign(new EventTarget(), { visibilityState: "visible" }),
+        fetch: async () => new Response("{}", { status: 503 }),
+        navigator: { locks: { request: (name, { signal }, act) => browser.#request(name, signal, act) } },
+        BroadcastChannel: class {
+          constructor(name) {
+            this.name = name;
+            browser.channels.add(this);
+          }
+          postMessage(message) {
+            const data = JSON.stringify(message);
+            for (const other of browser.channels) {
+              if (other !== this && other.name === this.name) queueMicrotask(() => other.onmessage({ data: JSON.parse(data) }));
+            }
+          }
+          close() {
+            browser.channels.delete(this);
+            this.onmessage = () => {};
+          }
+        },
+        EventSource: class extends EventTarget {
+          readyState = 0;
+          constructor(url) {
+            super();
+            this.url = url;
+            browser.sources.push(this);
+          }
+          close() {
+            this.readyState = 2;
+          }
+          give(kind, data, lastEventId = "") {
+            this.readyState = 1;
+            const message = Object.assign(new Event(kind), { data: JSON.stringify(data), lastEventId });
+            if (kind === "message") this.onmessage(message);
+            else this.dispatchEvent(message);
+          }
+          greet(cursor, resumed) {
+            this.give("hello", { user: ANN, cursor, tip: cursor, resumed }, cursor);
+            this.give("live", { tip: cursor });
+          }
+          tell(place, data = said(1)) {
+            this.give("message", data, `1-${place}`);
+          }
+        },
+      });
+    }
+
+    async #request(name, signal, act) {
+      const turn = (this.locks.get(name) ?? Promise.resolve()).then(() => !signal.aborted && act());
+      this.locks.set(name, turn);
+      await turn;
+    }
+  }
+
+  const open = [];
+  afterEach(() => open.splice(0).forEach((inbox) => inbox.close()));
+
+  function listen(browser) {
+    const log = [];
+    const world = browser.tab();
+    const inbox = openInbox({
+      onevent: (event) => log.push(event.text),
+      ongap: ({ from, to }) => log.push(`gap ${from}..${to}`),
+      onlive: () => log.push("live"),
+    }, { world });
+    open.push(inbox);
+    return { log, inbox, world };
+  }
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  test("is opened once, and all hear all of it", async () => {
+    const browser = new Browser();
+    const tabs = [listen(browser), listen(browser)];
+    await settled();
+    assert.deepEqual(browser.sources.map(({ url }) => url), ["/api/events?history=0"]);
+    browser.sources[0].greet("1-10", false);
+    browser.sources[0].tell(11, said(1, "one"));
+    browser.sources[0].tell(12, { type: "gone" });
+    browser.sources[0].tell(13, said(7, "two"));
+    await settled();
+    for (const { log, inbox } of tabs) {
+      assert.deepEqual(log, ["live", "one", "two"]);
+      assert.equal(inbox.state, "live");
+    }
+    assert.deepEqual(tabs.map(({ inbox }) => inbox.leads), [true, false]);
+    tabs.push(listen(browser));
+    await settled();
+    assert.deepEqual(tabs[2].log, ["live"], "a tab that comes later begins where the stream is");
+    browser.sources[0].tell(14, said(8, "three"));
+    await settled();
+    assert.deepEqual(tabs.map(({ log }) => log.at(-1)), ["three", "three", "three"]);
+    assert.equal(browser.sources.length, 1);
+  });
+
+  test("is taken over by another tab, at its own place", async () => {
+    const browser = new Browser();
+    const [first, second, third] = [listen(browser), listen(browser), listen(browser)];
+    await settled();
+    browser.sources[0].greet("1-10", false);
+    browser.sources[0].tell(11, said(1, "one"));
+    await settled();
+    first.inbox.close();
+    await settled();
+    assert.equal(browser.sources[0].readyState, 2);
+    assert.equal(browser.sources[1].url, "/api/events?last_event_id=1-11");
+    browser.sources[1].greet("1-11", true);
+    browser.sources[1].tell(12, said(2, "two"));
+    await settled();
+    for (const { log } of [second, third]) assert.deepEqual(log, ["live", "one", "live", "two"]);
+  });
+
+  test("tells a tab that was away what it missed, or that it is too much", async () => {
+    const browser = new Browser();
+    const [, second] = [listen(browser), listen(browser)];
+    await settled();
+    browser.sources[0].greet("1-10", false);
+    browser.sources[0].tell(11, said(1, "one"));
+    await settled();
+    second.world.dispatchEvent(new Event("pagehide"));
+    for (const n of [12, 13]) browser.sources[0].tell(n, said(n, `text ${n}`));
+    second.world.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    await settled();
+    assert.deepEqual(second.log, ["live", "one", "text 12", "text 13", "live"]);
+    second.world.dispatchEvent(new Event("pagehide"));
+    for (let n = 14; n < 300; n++) browser.sources[0].tell(n, said(n));
+    second.world.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    await settled();
+    assert.deepEqual(second.log.slice(5), ["gap 1-13..1-299", "live"]);
+    browser.sources[0].tell(300, said(300, "after"));
+    await settled();
+    assert.equal(second.log.at(-1), "after");
   });
 });

@@ -39,14 +39,16 @@ const browser = await openBrowser();
 try {
   for (const [size, options] of Object.entries(SIZES)) {
     for (const colorScheme of SCHEMES) {
-      await takeAll(`${size}-${colorScheme}`, { ...options, colorScheme, reducedMotion: "reduce" });
+      const whole = { ...options, colorScheme, reducedMotion: "reduce" };
+      await takeRooms(`${size}-${colorScheme}`, whole);
+      await takeChats(`${size}-${colorScheme}`, whole);
     }
   }
 } finally {
   await browser.close();
 }
 
-async function takeAll(suffix, options) {
+async function takeRooms(suffix, options) {
   const server = await Server.start();
   const shoot = (person, name) => person.page.screenshot({ path: join(directory, `${name}-${suffix}.png`) });
   const arrive = (path, more = {}) => Person.arrive(browser, server.url + path, { ...options, ...more });
@@ -87,6 +89,123 @@ async function takeAll(suffix, options) {
   await host.page.locator('.message[data-status="waiting"]').waitFor();
   await shoot(host, "offline");
   for (const person of [host, ...Object.values(guests)]) await person.leave();
+  await server.stop();
+}
+
+async function takeChats(suffix, options) {
+  const server = await Server.start();
+  const isPhone = suffix.startsWith("phone");
+  const shoot = (person, name) => person.page.screenshot({ path: join(directory, `${name}-${suffix}.png`) });
+  const visit = (more = {}) => Person.arrive(browser, `${server.url}/chat/`, { ...options, ...more });
+  const isLive = ({ page }) => page.locator('.chat .connection[data-state="live"]').waitFor({ state: "attached" });
+  const arrive = async (name, more) => {
+    const person = await visit(more);
+    await person.page.locator("#my-name").fill(name);
+    await person.page.locator("#my-name").press("Enter");
+    await isLive(person);
+    return person;
+  };
+  const open = async (person, typed, name) => {
+    if (isPhone && (await person.page.locator(".back").isVisible())) await person.page.locator(".back").click();
+    await person.page.locator(".side .finder input").fill(typed);
+    await person.page.getByRole("option", { name, exact: true }).click();
+    await person.page.locator("#talk-title", { hasText: name }).waitFor();
+  };
+  const back = async ({ page }) => {
+    await page.goto(`${server.url}/chat/`);
+    await isLive({ page });
+  };
+  const group = async (person, name, others) => {
+    await person.page.locator(".new-group").click();
+    const dialog = person.page.getByRole("dialog");
+    await dialog.locator("#group-name").fill(name);
+    for (const other of others) {
+      await dialog.getByRole("combobox").fill(other.slice(0, 1));
+      await dialog.getByRole("option", { name: other }).waitFor();
+      if (other === others.at(-1)) await shoot(person, "chat-group");
+      await dialog.getByRole("option", { name: other }).click();
+    }
+    await dialog.locator(".primary").click();
+    await person.page.locator("#talk-title", { hasText: name }).waitFor();
+  };
+
+  const mira = await visit();
+  await mira.page.locator("#my-name").fill("Mira");
+  await shoot(mira, "chat-name");
+  await mira.page.locator("#my-name").press("Enter");
+  await isLive(mira);
+  await mira.page.getByText("No conversations yet").waitFor();
+  await shoot(mira, "chat-empty");
+  const sujin = await arrive("수진", { locale: "ko-KR" });
+  const others = [];
+  for (const name of ["Hana", "Jonas", "수정", "민호"]) others.push(await arrive(name));
+  const [hana, jonas] = others;
+
+  await open(jonas, "Mira", "Mira");
+  for (const text of ["The hall key is with the neighbour.", "Second floor, the green door."]) await jonas.write(text);
+  await open(others[3], "Mira", "Mira");
+  await others[3].write("등불 하나 더 있어요. 가져갈까요?");
+  await group(hana, "Reading group", ["Mira", "Jonas", "수진"]);
+  for (const text of ["Four o'clock it is.", "Who brings the tea?"]) await hana.write(text);
+  await open(sujin, "Mira", "Mira");
+  const said = [];
+  const talk = async (person, text) => {
+    said.push(text);
+    await person.write(text);
+    await person.seesOnly(said);
+  };
+  await talk(sujin, "네 시 좋아요. 간식은 제가 가져갈게요 🍊");
+  if (isPhone) await shoot(mira, "chat-list");
+  await mira.page.locator(".rooms a", { hasText: "수진" }).click();
+  await talk(mira, "수진 씨 최고예요!");
+  await talk(mira, "I'll bring the big teapot, and the second lamp if someone can help carry it.");
+  await talk(sujin, "저 세 시부터 있어요. 같이 옮겨요.");
+  await talk(mira, "그럼 세 시에 봐요 ☀️");
+  await mira.page.locator(".seen").waitFor();
+  await sujin.page.locator("textarea").pressSequentially("네, 거기서 봐요", { delay: 400 });
+  await mira.page.locator("p.typing:not(:empty)").waitFor();
+  await shoot(mira, "chat");
+  await sujin.page.locator("textarea").fill("");
+  await shoot(sujin, "chat-ko");
+  await back(sujin);
+  await shoot(sujin, "chat-list-ko");
+  await sujin.page.locator(".side .finder input").fill("ㅅㅈ");
+  await sujin.page.getByRole("option").first().waitFor();
+  await shoot(sujin, "chat-search-ko");
+  await sujin.page.locator(".side .finder input").fill("아무개");
+  await sujin.page.locator(".finder .note span").waitFor();
+  await shoot(sujin, "chat-nobody-ko");
+
+  await back(mira);
+  await mira.page.locator(".rooms a", { hasText: "Reading group" }).click();
+  await mira.page.locator(".message").first().waitFor();
+  await shoot(mira, "chat-group-open");
+  await mira.page.locator(".members-of").click();
+  await mira.page.getByRole("dialog").waitFor();
+  await shoot(mira, "chat-members");
+  await mira.page.getByRole("dialog").locator(".leave").click();
+  await shoot(mira, "chat-leaving");
+  await back(mira);
+  await mira.page.locator(".settings").click();
+  await mira.page.getByRole("dialog").waitFor();
+  await shoot(mira, "chat-you");
+  await mira.page.getByRole("dialog").locator(".close").click();
+  await open(mira, "수정", "수정");
+  await mira.page.locator(".empty").waitFor();
+  await shoot(mira, "chat-hello");
+  await mira.page.goto(`${server.url}/chat/0190a1b2-0000-4000-8000-000000000000`);
+  await mira.page.locator(".aside .primary").waitFor();
+  await shoot(mira, "chat-not-there");
+  await back(mira);
+  await mira.page.locator(".rooms a", { hasText: "수진" }).click();
+  await mira.seesOnly(said);
+  await server.kill();
+  await mira.page.locator('.connection[data-state="waiting"]').waitFor({ state: "attached" });
+  await mira.write("Are you still there?");
+  await mira.page.locator(".kept").waitFor();
+  await mira.page.locator('.message[data-status="waiting"]').waitFor();
+  await shoot(mira, "chat-offline");
+  for (const person of [mira, sujin, ...others]) await person.leave();
   await server.stop();
 }
 
