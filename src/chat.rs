@@ -168,22 +168,11 @@ impl Chat {
             room.spoken(speaker, &user.name);
         }
         let moves_mark = kind == RoomKind::Members && matches!(draft, Draft::Message { .. });
-        let placed = self.append(room, user, who, draft, ack).await?;
+        let placed = self.log.append(Append { room, user, who, draft, ack }).await?;
         if moves_mark && !placed.duplicate {
             self.desk.read(id, speaker, placed.cursor.seq);
         }
         Ok(placed)
-    }
-
-    async fn append(
-        &self,
-        room: event::Room,
-        user: User,
-        who: Who,
-        draft: Draft,
-        ack: Option<Ack>,
-    ) -> Result<Placed, LogError> {
-        self.log.append(Append { room, user, who, draft, ack }).await
     }
 
     /// Somebody has another name: in every room that they are in now, on every pod.

@@ -8,7 +8,7 @@ use crate::{
         self, Draft, Event, EventKind, MOST_UNREAD, MemberRoom, NewRoom, Part, RoomId, RoomKind, Seq, User,
         UserId,
     },
-    log::{LogError, LogErrorKind, Who},
+    log::{Append, LogError, LogErrorKind, Who},
 };
 
 /// Events looked at in one read, and reads at most, when unread messages are counted.
@@ -100,7 +100,8 @@ impl Chat {
     /// A change of membership; false when it is so already.
     async fn change(&self, room: RoomId, actor: User, draft: Draft) -> Result<bool, LogError> {
         let who = Who(actor.id.0);
-        match self.append(event::Room::of_members(room), actor, who, draft, None).await {
+        let room = event::Room::of_members(room);
+        match self.log.append(Append { room, user: actor, who, draft, ack: None }).await {
             Ok(_) => Ok(true),
             Err(e) if e.kind == LogErrorKind::NoChange => Ok(false),
             Err(e) => Err(e),
