@@ -39,9 +39,9 @@ fn the_newest_activity_comes_first_and_pages_have_each_room_once() {
     let mut order = vec![3, 0, 6, 2, 5, 1, 4];
     for n in &order {
         others[*n].say(&maru, &made[*n], &format!("from {n}"));
+        // Rooms that were spoken in within the same ms stand in the order of their ids.
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    // Where there are many pods, what the archive does not have yet is found by way of the inbox.
-    ann.has_in_inbox(&maru, 14);
     order.reverse();
     let expected: Vec<_> = order.iter().map(|n| made[*n].clone()).collect();
     let ids = |rooms: &[Value]| -> Vec<String> {

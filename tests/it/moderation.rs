@@ -254,8 +254,8 @@ fn the_owner_of_a_group_shuts_people_out_of_it() {
     wait_for("it is none to him", || {
         maru.client_as(&bob).get(&format!("/api/chat/{room}")).unwrap().status == 404
     });
-    let leave = inbox.wait_for("message", deadline()).unwrap();
-    assert!(leave.data.contains("\"leave\""), "{}", leave.data);
+    // An inbox follows its rooms: their beginning may come first.
+    while !inbox.wait_for("message", deadline()).unwrap().data.contains("\"leave\"") {}
     let members = maru.client_as(&ann).get(&format!("/api/chat/{room}/members")).unwrap().text();
     assert!(!members.contains(bobs["id"].as_str().unwrap()), "{members}");
     // Nobody lets him in while it lasts.
@@ -267,7 +267,8 @@ fn the_owner_of_a_group_shuts_people_out_of_it() {
     assert_eq!(add(&cho, &stranger).status, 201);
     let lift = Request::new("DELETE", &format!("/api/chat/{room}/bans/{}", bobs["id"].as_str().unwrap()));
     assert_eq!(maru.client_as(&ann).send(&lift).unwrap().status, 204);
-    wait_for("he may be let in", || add(&cho, &bobs).status == 201);
+    // 200 where a pod let him in before it knew.
+    wait_for("he may be let in", || matches!(add(&cho, &bobs).status, 200 | 201));
     // A room of two is theirs.
     let pair =
         maru.client_as(&ann).post_json("/api/chat/", &json!({"members": [bobs["id"]]})).unwrap().json();

@@ -133,7 +133,7 @@ impl RedisLog {
     async fn look_for(&self, user: UserId, pointers: &[Pointer]) -> Result<Found, LogError> {
         let rooms: BTreeSet<RoomId> = pointers.iter().map(|pointer| pointer.to.room).collect();
         let rooms: Vec<RoomId> = rooms.into_iter().collect();
-        let answers = self.look_over(members::logs(&rooms), |pipeline, names| {
+        let answers = self.look_over(members::partitions(&rooms), |pipeline, names| {
             for room in &rooms {
                 pipeline.hexists(names.room(*room), "seq");
                 pipeline.hget(names.members(*room), &user.0.as_bytes()[..]).hlen(names.fix(*room));
@@ -199,7 +199,7 @@ impl RedisLog {
             return Ok(());
         }
         let rooms: Vec<RoomId> = asked.keys().copied().collect();
-        let answers = self.look_over(members::logs(&rooms), |pipeline, names| {
+        let answers = self.look_over(members::partitions(&rooms), |pipeline, names| {
             for (room, messages) in &asked {
                 let fields: Vec<String> = messages.iter().map(Seq::to_string).collect();
                 pipeline.hmget(names.fix(*room), &fields);
@@ -246,16 +246,4 @@ fn pointers(answer: &Value) -> Result<Vec<Pointer>, LogError> {
         Some(Pointer { seq, to: Origin { room, seq: id.get::<String>("s")?.parse().ok()? } })
     };
     found.ids.iter().map(|id| pointer(id).ok_or_else(|| LogErrorKind::Unavailable.into())).collect()
-}
-
-impl RedisLog {
-    /// The rooms that somebody's inbox has something of, newest first.
-    pub(super) async fn rooms_in_inbox(&self, user: UserId) -> Result<Vec<RoomId>, LogError> {
-        let answers = self.look(RoomId(user.0), |pipeline, names| {
-            pipeline.xrevrange_all(names.inbox(user));
-        });
-        let mut known = BTreeSet::new();
-        let rooms = pointers(&answers.await?[0])?.into_iter().map(|pointer| pointer.to.room);
-        Ok(rooms.filter(|room| known.insert(*room)).collect())
-    }
 }

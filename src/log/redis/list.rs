@@ -6,6 +6,7 @@ use std::{
 };
 
 use redis::from_redis_value;
+use uuid::Uuid;
 
 use super::{
     RedisLog,
@@ -14,12 +15,14 @@ use super::{
 };
 use crate::{
     archive::{Pick, Row},
-    event::{Event, EventKind, ListPlace, Listed, MOST_UNREAD, MemberRoom, RoomId, Seq, UserId},
+    event::{Event, EventKind, ListPlace, Listed, MOST_UNREAD, MemberRoom, PARTITIONS, RoomId, Seq, UserId},
     log::LogError,
 };
 
 /// Events of one room that the archive does not have which are looked at.
 const ABOVE: usize = 1000;
+/// Rooms of one partition that the archive lacks something of which are looked at: it follows within some ms.
+const LATELY: isize = 100;
 /// Rooms that are asked of the archive in one go, at most.
 const MOST: usize = 1000;
 
@@ -75,8 +78,8 @@ impl RedisLog {
         after: Option<ListPlace>,
         limit: usize,
     ) -> Result<Vec<RoomId>, LogError> {
-        let rooms = self.rooms_in_inbox(user).await?;
-        let answers = self.look_over(super::members::logs(&rooms), |pipeline, names| {
+        let rooms = self.rooms_lately().await?;
+        let answers = self.look_over(super::members::partitions(&rooms), |pipeline, names| {
             for room in &rooms {
                 pipeline.hmget(names.room(*room), Tip::FIELDS);
                 pipeline.hexists(names.members(*room), &user.0.as_bytes()[..]);
@@ -94,6 +97,30 @@ impl RedisLog {
         }
         ahead.sort_unstable_by_key(|place| Reverse(*place));
         Ok(ahead.into_iter().take(limit).map(|place| place.room).collect())
+    }
+
+    /// The rooms, of anybody, of which the archive lacks something: the newest of each partition.
+    async fn rooms_lately(&self) -> Result<Vec<RoomId>, LogError> {
+        let all: Vec<u8> = (0..PARTITIONS).collect();
+        let marks = self.marks(&all).await?;
+        let behind: Vec<(u8, u64)> = all
+            .into_iter()
+            .zip(marks)
+            .filter(|(_, mark)| mark.n > mark.archived)
+            .map(|(partition, mark)| (partition, mark.archived))
+            .collect();
+        let answers = self.look_over(behind.iter().map(|(partition, _)| *partition), |pipeline, names| {
+            for (partition, archived) in &behind {
+                let above = format!("({archived}");
+                pipeline.zrevrangebyscore_limit(names.recent(*partition), "+inf", above, 0, LATELY);
+            }
+        });
+        let mut rooms = Vec::new();
+        for answer in answers.await? {
+            let ids: Vec<Vec<u8>> = from_redis_value(answer)?;
+            rooms.extend(ids.iter().filter_map(|id| Uuid::from_slice(id).ok()).map(RoomId));
+        }
+        Ok(rooms)
     }
 
     /// Rooms as they are now, without those that somebody is not in.
@@ -118,7 +145,7 @@ impl RedisLog {
 
     async fn drafts(&self, rows: Vec<Row>) -> Result<Vec<Draft>, LogError> {
         let rooms: Vec<RoomId> = rows.iter().map(|row| row.place.room).collect();
-        let answers = self.look_over(super::members::logs(&rooms), |pipeline, names| {
+        let answers = self.look_over(super::members::partitions(&rooms), |pipeline, names| {
             for row in &rows {
                 let room = row.place.room;
                 pipeline.hmget(names.room(room), Tip::FIELDS);
@@ -149,7 +176,7 @@ impl RedisLog {
         let cut = rows.iter().zip(above).filter(|(_, above)| above.len() == ABOVE);
         let (rooms, cut): (Vec<RoomId>, Vec<&mut Vec<Event>>) =
             cut.map(|(row, above)| (row.place.room, above)).unzip();
-        let answers = self.look_over(super::members::logs(&rooms), |pipeline, names| {
+        let answers = self.look_over(super::members::partitions(&rooms), |pipeline, names| {
             for room in &rooms {
                 pipeline.xrevrange_count(names.log(*room), "+", "-", 1);
             }

@@ -94,7 +94,7 @@ impl RedisLog {
     }
 
     async fn marks_of(&self, rooms: &[RoomId]) -> Result<Marks, LogError> {
-        let answers = self.look_over(super::members::logs(rooms), |pipeline, names| {
+        let answers = self.look_over(super::members::partitions(rooms), |pipeline, names| {
             for room in rooms {
                 pipeline.hgetall(names.read(*room));
             }

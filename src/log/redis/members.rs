@@ -104,7 +104,7 @@ impl RedisLog {
         &self,
         rooms: &[RoomId],
     ) -> Result<BTreeMap<RoomId, HashMap<UserId, Membership>>, LogError> {
-        let answers = self.look_over(logs(rooms), |pipeline, names| {
+        let answers = self.look_over(partitions(rooms), |pipeline, names| {
             for room in rooms {
                 pipeline.hexists(names.room(*room), "seq").hgetall(names.members(*room));
             }
@@ -127,7 +127,7 @@ impl RedisLog {
 
     /// What Redis has of these rooms.
     pub(super) async fn here(&self, rooms: &[RoomId]) -> Result<Vec<Option<Here>>, LogError> {
-        let answers = self.look_over(logs(rooms), |pipeline, names| {
+        let answers = self.look_over(partitions(rooms), |pipeline, names| {
             for room in rooms {
                 pipeline.hmget(names.room(*room), Tip::FIELDS);
                 pipeline.hgetall(names.members(*room)).hgetall(names.read(*room));
@@ -201,8 +201,8 @@ fn in_order(mut members: Vec<Participant>, people: &HashMap<UserId, User>) -> Ve
     known.collect()
 }
 
-pub(super) fn logs(rooms: &[RoomId]) -> impl Iterator<Item = LogId> {
-    rooms.iter().map(|room| LogId::from(*room))
+pub(super) fn partitions(rooms: &[RoomId]) -> impl Iterator<Item = u8> {
+    rooms.iter().map(|room| LogId::from(*room).partition())
 }
 
 /// `<from>:<role>`, as it stands in `members`.

@@ -253,15 +253,15 @@ impl RedisLog {
         Ok(answers)
     }
 
-    /// Asks about logs of several partitions. That the pods agreed on this server in all of them is looked at behind the
+    /// Asks about several partitions. That the pods agreed on this server in all of them is looked at behind the
     /// answers: what was read before is then of this generation, and in full.
     pub(super) async fn look_over(
         &self,
-        logs: impl Iterator<Item = LogId>,
+        partitions: impl Iterator<Item = u8>,
         ask: impl FnOnce(&mut Pipeline, Names),
     ) -> Result<Vec<Value>, LogError> {
         let (mut wire, agreed) = self.ready().await?;
-        let partitions: BTreeSet<u8> = logs.map(LogId::partition).collect();
+        let partitions: BTreeSet<u8> = partitions.collect();
         if partitions.is_empty() {
             return Ok(Vec::new());
         }

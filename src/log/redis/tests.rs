@@ -328,6 +328,54 @@ fn what_was_archived_of_an_older_generation_trims_nothing_of_this_one() {
 }
 
 #[test]
+fn a_quiet_room_goes_with_its_members_once_the_archive_has_its_marks() {
+    let redis = Redis::with(Aof::Off, &[]);
+    Runtime::new().unwrap().block_on(async {
+        let link = Link::new(&redis.url()).unwrap();
+        let mut real = Real::begin(link.wire().await.unwrap(), 0).await;
+        let rooms = [room(1), room(2)];
+        for room in &rooms {
+            let extent = Extent { tip: Seq(9), ..Extent::empty(0) };
+            assert!(real.seed(room.id, &extent, 5, 0, &members_of(room, 2)).await);
+        }
+        let id = &rooms[1].id.0.as_bytes()[..];
+        let mark = redis::Script::new(include_str!("mark.lua"));
+        let mut mark = mark.prepare_invoke();
+        mark.key(keys::meta(PARTITION)).key(NAMES.room(rooms[1].id)).key(NAMES.members(rooms[1].id));
+        mark.key(NAMES.read(rooms[1].id))
+            .key(NAMES.marked(PARTITION))
+            .arg(NAMES.generation)
+            .arg("run")
+            .arg(id);
+        mark.arg(&user(1).id.0.as_bytes()[..]).arg(100).arg("seq");
+        assert_eq!(real.wire.run::<Vec<String>>(&mark).await.unwrap(), ["OK", "9"]);
+        assert_eq!(real.wire.run::<Vec<String>>(&mark).await.unwrap(), ["SAME"]);
+        let retire = redis::Script::new(include_str!("retire.lua"));
+        let mut retire = retire.prepare_invoke();
+        retire.key(keys::meta(PARTITION)).key(NAMES.recent(PARTITION)).key(NAMES.marked(PARTITION));
+        retire.arg(NAMES.generation).arg("run").arg(0).arg(6);
+        for room in &rooms {
+            retire.key(NAMES.room(room.id)).key(NAMES.log(room.id)).key(NAMES.fix(room.id));
+            retire.key(NAMES.members(room.id)).key(NAMES.read(room.id)).arg(&room.id.0.as_bytes()[..]);
+        }
+        assert_eq!(real.wire.run::<Vec<String>>(&retire).await.unwrap(), ["OK", "1"]);
+        let script = redis::Script::new(include_str!("marked.lua"));
+        // Another mark than the last is not the one that the archive has.
+        for (number, left) in [("7", "1"), ("1", "0")] {
+            let mut marked = script.prepare_invoke();
+            marked.key(keys::meta(PARTITION)).key(NAMES.marked(PARTITION)).arg(NAMES.generation).arg("run");
+            marked.arg(id).arg(number);
+            assert_eq!(real.wire.run::<Vec<String>>(&marked).await.unwrap(), ["OK"]);
+            assert_eq!(redis.command(&["ZCARD", &NAMES.marked(PARTITION)]), format!(":{left}"));
+        }
+        assert_eq!(real.wire.run::<Vec<String>>(&retire).await.unwrap(), ["OK", "2"]);
+        for key in [NAMES.room(rooms[1].id), NAMES.members(rooms[1].id), NAMES.read(rooms[1].id)] {
+            assert_eq!(redis.command(&["EXISTS", &key]), ":0");
+        }
+    });
+}
+
+#[test]
 fn a_script_that_the_server_lost_is_given_to_it_again() {
     let redis = Redis::with(Aof::Off, &[]);
     Runtime::new().unwrap().block_on(async {
