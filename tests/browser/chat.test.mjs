@@ -3,33 +3,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { openBrowser, Person, Server, SERVER_AWAY } from "./harness.mjs";
+import { describe, test } from "node:test";
+import { Person, SERVER_AWAY } from "./harness.mjs";
+import { browser, onStage, people, server } from "./stage.mjs";
 
 /** Chromium logs every answer that is an error; these are what the page asks to find out. */
 const NOBODY_YET = /status of 401/;
 const NOT_MINE = /status of 404/;
 
-let browser;
-let server;
-let people;
-
-before(async () => {
-  browser = await openBrowser();
-});
-after(() => browser?.close());
-
-beforeEach(async () => {
-  people = [];
-  server = await Server.start();
-});
-
-afterEach(async () => {
-  const complaints = people.flatMap((person) => person.complaints);
-  for (const person of people) await person.leave();
-  await server.stop();
-  assert.deepEqual(complaints, []);
-});
+onStage();
 
 /** Somebody who has chosen a name, and sees the list of conversations. */
 async function arrive(name, options) {

@@ -1,30 +1,11 @@
 /** The page in a real browser, against the real server. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { openBrowser, Person, Server, SERVER_AWAY } from "./harness.mjs";
+import { describe, test } from "node:test";
+import { Person, SERVER_AWAY } from "./harness.mjs";
+import { browser, onStage, people, server } from "./stage.mjs";
 
-let browser;
-let server;
-let people;
-
-before(async () => {
-  browser = await openBrowser();
-});
-after(() => browser?.close());
-
-beforeEach(async () => {
-  people = [];
-  server = await Server.start();
-});
-
-/** Whatever a test was about: nobody may have seen an error, a dialog or a violation of the policy. */
-afterEach(async () => {
-  const complaints = people.flatMap((person) => person.complaints);
-  for (const person of people) await person.leave();
-  await server.stop();
-  assert.deepEqual(complaints, []);
-});
+onStage();
 
 async function visit(path, options) {
   const person = await Person.arrive(browser, server.url + path, options);
