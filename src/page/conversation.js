@@ -123,6 +123,11 @@ export class Conversation {
     this.#list.draw();
   }
 
+  /** It leaves the page; what is being sent goes on. */
+  close() {
+    this.#list.close();
+  }
+
   /** @param {boolean} isNews  it was said just now */
   event(event, isNews) {
     this.#seen = event.seq;

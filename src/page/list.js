@@ -19,6 +19,8 @@ export class MessageList {
   #handlers;
   #drawn = new Map();
   #frame = 0;
+  #resized;
+  #isClosed = false;
   #atEnd = true;
 
   /** @param {Element} scroller @param {() => object[]} rows  what to show, asked for once a frame */
@@ -29,7 +31,8 @@ export class MessageList {
     this.#handlers = handlers;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.#walk(event));
-    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(scroller);
+    this.#resized = new ResizeObserver(() => this.#atEnd && this.#toEnd());
+    this.#resized.observe(scroller);
   }
 
   get isAtEnd() {
@@ -46,7 +49,15 @@ export class MessageList {
     return scrollHeight - scrollTop - clientHeight;
   }
 
+  /** Draws no more: what it drew has left the page, and answers may still come. */
+  close() {
+    this.#isClosed = true;
+    cancelAnimationFrame(this.#frame);
+    this.#resized.disconnect();
+  }
+
   draw() {
+    if (this.#isClosed) return;
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#update();

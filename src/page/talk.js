@@ -106,6 +106,7 @@ export class Talk {
 
   close() {
     this.#closed.abort();
+    this.#conversation.close();
     clearTimeout(this.#reading);
   }
 
