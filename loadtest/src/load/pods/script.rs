@@ -123,8 +123,10 @@ impl Script {
         for room in &rooms {
             let (p, generation) = (room.partition, &place.generation);
             let key = |what: &str| format!("maru:{{{p}}}:{generation}:{what}");
-            let (meta, head, recent) = (meta(p), key(&format!("room:{}", room.hex)), key("recent"));
-            let mut args: Vec<&[u8]> = vec![b"3", meta.as_bytes(), head.as_bytes(), recent.as_bytes()];
+            let of_room = |what: &str| key(&format!("{what}:{}", room.hex));
+            let keys = [meta(p), of_room("room"), key("recent"), of_room("members"), of_room("read")];
+            let mut args: Vec<&[u8]> = vec![b"5"];
+            args.extend(keys.iter().map(String::as_bytes));
             args.extend([generation.as_bytes(), place.run.as_bytes(), b"0"]);
             args.extend([&b"1"[..], b"0", b"0", b"0", b"1", b"[]", &room.id]);
             eval(&mut resp, SEED, &args)?;
@@ -275,6 +277,16 @@ fn dashed(id: &[u8; 16]) -> String {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+    use testbed::Redis;
+
+    #[test]
+    fn the_server_s_scripts_take_what_is_sent_to_them() {
+        let redis = Redis::start();
+        let mut script = Script::alone(redis.port(), rooms(PARTITIONS), 10).unwrap();
+        let driven = script.drive(|sent| sent >= 1000).unwrap();
+        let place = Place { generation: "1".to_owned(), run: "a".repeat(40) };
+        assert_eq!(outbox(&mut script.resp, &place).unwrap(), driven.appends);
+    }
 
     #[test]
     fn no_two_messages_are_alike_and_places_are_counted_room_by_room() {
