@@ -54,7 +54,7 @@ impl FromStr for Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Made the group, and moderates it.
+    /// Made the group, or has been in it for longest since who made it left; moderates it.
     Owner,
     /// Speaks, adds others and leaves.
     Member,
@@ -85,7 +85,7 @@ impl FromStr for Role {
 /// What somebody is in a room now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
-    /// What they may do.
+    /// What they were when they came.
     pub role: Role,
     /// They see the log from here on: the place of their join, or 1.
     pub from: Seq,
@@ -113,6 +113,17 @@ pub struct MemberRoom {
     pub name: Option<Name>,
     /// Who is in it, in the order in which they came.
     pub members: Vec<Member>,
+}
+
+impl MemberRoom {
+    /// With its members in the order in which they came. A group that its owner has left is the first's.
+    pub fn new(id: RoomId, shape: Shape, name: Option<Name>, mut members: Vec<Member>) -> Self {
+        let is_owned = members.iter().any(|member| member.role == Role::Owner);
+        if let (Shape::Group, false, Some(first)) = (shape, is_owned, members.first_mut()) {
+            first.role = Role::Owner;
+        }
+        MemberRoom { id, shape, name, members }
+    }
 }
 
 /// A room that is to be made.

@@ -84,8 +84,9 @@ pub(super) async fn right(call: &Call, room: &Room) -> Result<Right, Problem> {
         return Ok(Right::Author);
     }
     let me = call.acting()?.user.id;
-    let role = call.app.chat.log().membership(room.id, me).await?.map(|membership| membership.role);
-    Ok(if role == Some(Role::Owner) { Right::Moderator } else { Right::Author })
+    let members = call.app.chat.log().member_room(room.id).await?.map_or(Vec::new(), |room| room.members);
+    let is_owner = members.iter().any(|member| member.user.id == me && member.role == Role::Owner);
+    Ok(if is_owner { Right::Moderator } else { Right::Author })
 }
 
 /// Tells the operator's log that a moderator took a message away.

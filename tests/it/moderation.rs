@@ -278,6 +278,42 @@ fn the_owner_of_a_group_shuts_people_out_of_it() {
 }
 
 #[test]
+fn a_group_that_its_owner_leaves_is_the_next_member_s() {
+    let maru = start();
+    let ((ann, anns), (bob, bobs)) = (maru.sign_in("Ann"), maru.sign_in("Bob"));
+    let ((cho, chos), (_, dans)) = (maru.sign_in("Cho"), maru.sign_in("Dan"));
+    let room = group(&maru, &ann, &[&bobs]);
+    for later in [&chos, &dans] {
+        let target = format!("/api/chat/{room}/members");
+        let added = maru.client_as(&bob).post_json(&target, &json!({"user": later["id"]})).unwrap();
+        assert_eq!(added.status, 201, "{}", added.text());
+    }
+    let owners = || -> Vec<Value> {
+        let all: Value = maru.client_as(&bob).get(&format!("/api/chat/{room}/members")).unwrap().json();
+        let listed: Value = maru.client_as(&bob).get("/api/chat/").unwrap().json()["rooms"][0].clone();
+        assert_eq!(all["members"].as_array().unwrap().len(), listed["members"].as_array().unwrap().len());
+        let owners = [&all, &listed].map(|room| -> Vec<Value> {
+            let members = room["members"].as_array().unwrap().iter();
+            members.filter(|member| member["role"] == "owner").map(|member| member["id"].clone()).collect()
+        });
+        assert_eq!(owners[0], owners[1]);
+        owners[0].clone()
+    };
+    assert_eq!(owners(), [anns["id"].clone()]);
+    let wish = json!({"user": dans["id"], "seconds": 600});
+    assert_problem(&ban_as(&maru, &bob, &room, &wish), 403, "forbidden");
+    let leave = Request::new("DELETE", &format!("/api/chat/{room}/members/me"));
+    assert_eq!(maru.client_as(&ann).send(&leave).unwrap().status, 204);
+    assert_eq!(owners(), [bobs["id"].clone()]);
+    assert_problem(&ban_as(&maru, &cho, &room, &wish), 403, "forbidden");
+    let said =
+        maru.client_as(&cho).post_json(&format!("/api/chat/{room}/messages"), &json!({"text": "xyzzy"}));
+    let target = format!("/api/chat/{room}/messages/{}", said.unwrap().json()["seq"]);
+    assert_eq!(maru.client_as(&bob).send(&Request::new("DELETE", &target)).unwrap().status, 200);
+    assert_eq!(ban_as(&maru, &bob, &room, &wish).status, 201);
+}
+
+#[test]
 fn a_moderators_deletion_takes_the_text_away_everywhere() {
     let maru = start();
     let ((ann, _), (bob, bobs)) = (maru.sign_in("Ann"), maru.sign_in("Bob"));

@@ -162,7 +162,7 @@ impl RedisLog {
                 Some(here) => here.participants(&members),
                 None => members,
             };
-            (MemberRoom { id, shape, name, members: in_order(members, &people) }, here)
+            (MemberRoom::new(id, shape, name, in_order(members, &people)), here)
         };
         Ok(rooms.into_iter().map(with_members).collect())
     }

@@ -67,7 +67,8 @@ pub(super) fn rooms_of(
     for Listed { room, .. } in &mut page {
         let mut of_room = members.remove(&room.id).unwrap_or_default();
         of_room.sort_unstable_by_key(|(place, _)| *place);
-        room.members = of_room.into_iter().map(|(_, member)| member).collect();
+        let of_room = of_room.into_iter().map(|(_, member)| member).collect();
+        *room = MemberRoom::new(room.id, room.shape, room.name.take(), of_room);
     }
     Ok(page)
 }
@@ -77,8 +78,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let id: RoomId = row.get(0)?;
     let has_event = row.get::<_, Option<u64>>(EVENT)?.is_some();
     let last = has_event.then(|| rows::event(&Room::of_members(id).label, row, EVENT)).transpose()?;
-    let room =
-        MemberRoom { id, shape: rows::parsed(row, 3)?, name: rows::maybe(row, 4)?, members: Vec::new() };
+    let room = MemberRoom::new(id, rows::parsed(row, 3)?, rows::maybe(row, 4)?, Vec::new());
     Ok(Listed {
         room,
         place: ListPlace { ts: row.get(2)?, room: id },

@@ -74,7 +74,7 @@ pub(super) fn member_room(connection: &Connection, room: RoomId) -> rusqlite::Re
         )?
         .query_map([room], |row| member(row, 0))?
         .collect::<Result<_, _>>()?;
-    Ok(Some(MemberRoom { id: room, shape, name, members }))
+    Ok(Some(MemberRoom::new(room, shape, name, members)))
 }
 
 /// A member, from the columns of a person, a role and a mark, which begin with `first`.
