@@ -31,6 +31,7 @@ const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "dom.js": SCRIPT,
     "finder.js": SCRIPT,
     "landing.js": SCRIPT,
+    "leftoff.js": SCRIPT,
     "list.js": SCRIPT,
     "maru.js": SCRIPT,
     "outbox.js": SCRIPT,
@@ -43,12 +44,17 @@ const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "state.js": SCRIPT,
     "switches.js": SCRIPT,
     "talk.js": SCRIPT,
+    "text.js": SCRIPT,
     "timeline.js": SCRIPT,
+    "typing.js": SCRIPT,
     "words.js": SCRIPT,
     "you.js": SCRIPT,
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 };
+
+/// What the page says, in its languages; each document carries it as data.
+const WORDS: &str = include_str!("../page/words.json");
 
 /// What the page may do: load its own files and talk to its own server, and be framed by nobody.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -105,7 +111,7 @@ fn document(page: Page, version: &str) -> String {
     let link = |name: &&str| format!("<link rel=\"modulepreload\" href=\"/assets/{version}/{name}\">");
     let links: Vec<_> = needed(page).iter().filter(|name| **name != "app.js").map(link).collect();
     let html = include_str!("../page/index.html").replace("{{hash}}", version);
-    html.replace("{{preload}}", &links.join("\n    "))
+    html.replace("{{preload}}", &links.join("\n    ")).replace("{{words}}", WORDS.trim_end())
 }
 
 /// The scripts that a page loads: its own, the one that loads that, and what they import.
@@ -207,7 +213,8 @@ mod tests {
             let name = entry.unwrap().file_name().into_string().unwrap();
             // `package.json` only tells node, in tests, that these are modules.
             let is_known = ASSETS.iter().any(|(known, ..)| *known == name);
-            assert!(is_known || name == "index.html" || name == "package.json", "{name} is not embedded");
+            let is_elsewhere = ["index.html", "words.json", "package.json"].contains(&&*name);
+            assert!(is_known || is_elsewhere, "{name} is not embedded");
         }
     }
 
@@ -237,10 +244,25 @@ mod tests {
     }
 
     #[test]
-    fn direct_messages_load_88_kb_of_scripts_at_most() {
+    fn direct_messages_load_60_kb_of_scripts_at_most_before_they_can_be_used() {
         let chat = needed(Page::Chat);
-        assert!(sent(&chat) <= 88 << 10, "{} bytes of scripts", sent(&chat));
+        assert!(sent(&chat) <= 60 << 10, "{} bytes of scripts", sent(&chat));
         assert!(!chat.contains(&"room.js") && !chat.contains(&"people.js"));
+    }
+
+    #[test]
+    fn what_the_page_says_is_all_there_and_no_markup() {
+        let words: std::collections::BTreeMap<&str, [&str; 2]> = serde_json::from_str(WORDS).unwrap();
+        assert!(words.values().flatten().all(|word| !word.is_empty() && !word.contains('<')));
+        let html = include_str!("../page/index.html");
+        for place in ["data-words=\"", "data-label=\"", "data-hint=\""] {
+            let asked = html.split(place).skip(1).map(|rest| rest.split('"').next().unwrap());
+            assert_eq!(asked.filter(|key| !words.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
+        }
+        let scripts = ASSETS.iter().filter(|(_, kind, _)| *kind == SCRIPT).map(|(name, ..)| source(name));
+        let asked = scripts.flat_map(|script| script.split("words(\"").skip(1));
+        let asked = asked.map(|rest| rest.split('"').next().unwrap());
+        assert_eq!(asked.filter(|key| !words.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]

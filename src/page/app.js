@@ -1,9 +1,10 @@
 /** One document for all pages: the address says which, and only its modules are loaded. */
 
 import { applyTheme } from "./switches.js";
-import { language } from "./words.js";
+import { language, learn } from "./words.js";
 
 applyTheme();
+learn(JSON.parse(document.getElementById("words").textContent));
 document.documentElement.lang = language;
 
 const [, place, name] = location.pathname.split("/");

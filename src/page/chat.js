@@ -2,30 +2,31 @@
 
 import { avatar } from "./avatar.js";
 import { notify, showTitle } from "./attention.js";
-import { openGroupDialog, openMembersDialog } from "./dialogs.js";
 import { fromTemplate, make } from "./dom.js";
 import { Finder } from "./finder.js";
 import { backoff, openInbox, startRoom, whoAmI } from "./maru.js";
 import { previewOf } from "./phrases.js";
 import { faceOf, RoomList } from "./roomlist.js";
 import { Rooms } from "./rooms.js";
+import { isNamed } from "./settings.js";
 import { showState } from "./state.js";
-import { Talk } from "./talk.js";
+import { TYPING_MS } from "./typing.js";
 import { words } from "./words.js";
-import { askForName, isNamed, openYou } from "./you.js";
+
+/** The list comes first; what is not in sight yet is loaded when it is needed. */
+const parts = { talk: () => import("./talk.js"), dialogs: () => import("./dialogs.js"), you: () => import("./you.js") };
 
 /** Rooms asked for at once. */
 const PAGE = 30;
-/** Past this, somebody who gave no further sign has stopped writing. */
-const TYPING_MS = 5_100;
 
 export async function openChat() {
   showTitle("", 0);
   let me = await somebody();
   const isVisit = roomOf(location.pathname) === null;
-  if (!me || (isVisit && !isNamed(me))) me = await askForName(me);
+  if (!me || (isVisit && !isNamed(me))) me = await (await parts.you()).askForName(me);
   document.body.append(fromTemplate("chat"));
   new Chat(document.querySelector(".chat"), me);
+  parts.talk();
 }
 
 /** Asks until there is an answer. */
@@ -63,7 +64,10 @@ class Chat {
       onpick: (item) => this.#pick(item),
     });
     this.#find(".new-group").addEventListener("click", () => this.#makeGroup());
-    const openMine = () => openYou({ me: this.#me, onbecome: (user) => this.#become(user) });
+    const openMine = async () => {
+      const { openYou } = await parts.you();
+      openYou({ me: this.#me, onbecome: (user) => this.#become(user) });
+    };
     this.#find(".settings").addEventListener("click", openMine);
     this.#find(".nameless button").addEventListener("click", openMine);
     root.addEventListener("click", (event) => this.#follow(event));
@@ -173,7 +177,7 @@ class Chat {
 
   #typing(typing) {
     this.#rooms.typing(typing, Date.now());
-    setTimeout(() => this.#update(), TYPING_MS);
+    setTimeout(() => this.#update(), TYPING_MS + 100);
     this.#update();
   }
 
@@ -213,14 +217,17 @@ class Chat {
     this.#go(room.id);
   }
 
-  #makeGroup() {
+  async #makeGroup() {
+    const { openGroupDialog } = await parts.dialogs();
     openGroupDialog({
       search: (q) => this.#search(q),
       onmake: async (ids, group) => this.#open(await startRoom(ids, group)),
     });
   }
 
-  #openMembers(id) {
+  async #openMembers(id) {
+    const { openMembersDialog } = await parts.dialogs();
+    if (this.#talk?.id !== id) return;
     this.#members = openMembersDialog({
       members: () => this.#rooms.get(id)?.members ?? [],
       myId: this.#me.id,
@@ -263,7 +270,9 @@ class Chat {
       this.#update();
       return this.#list.focus(left);
     }
+    let Talk;
     try {
+      ({ Talk } = await parts.talk());
       const isThere = this.#rooms.get(id) || (await this.#learn(id));
       if (roomOf(location.pathname) !== id || this.#talk?.id === id) return;
       if (!isThere) return this.#pane(asideOf("noRoom", null, true));

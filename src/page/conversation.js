@@ -87,6 +87,11 @@ export class Conversation {
     if (matchMedia("(hover: hover)").matches) this.#find("textarea").focus();
   }
 
+  /** All that there was at first has been given; what comes now is new. */
+  get hasBegun() {
+    return this.#begun;
+  }
+
   /** Whether the newest that there is can be seen. */
   get isAtEnd() {
     return this.#begun && this.#list.isAtEnd && !this.#detached;
@@ -121,6 +126,11 @@ export class Conversation {
 
   draw() {
     this.#list.draw();
+  }
+
+  /** A quiet line above where one writes: who else is writing. */
+  tell(text) {
+    this.#find(".typing").textContent = text;
   }
 
   /** It leaves the page; what is being sent goes on. */

@@ -35,13 +35,23 @@ export function fromTemplate(id) {
   return page;
 }
 
-/** A line to copy, with a button where the browser lets pages copy. */
+/** Puts a text on the clipboard. Over plain HTTP that takes a selection (`execCommand`). */
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = make("textarea", { class: "unseen", text });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
+/** A line to copy. */
 export function commandLine(line, ...before) {
-  const copy = make("button", { class: "quiet", type: "button", text: words("copy") });
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(line);
-    copy.textContent = words("copied");
+  const button = make("button", { class: "quiet", type: "button", text: words("copy") });
+  button.addEventListener("click", async () => {
+    await copy(line);
+    button.textContent = words("copied");
   });
   const code = make("code", { text: decodeURI(line), tabindex: 0 });
-  return make("div", { class: "command" }, ...before, code, navigator.clipboard ? copy : "");
+  return make("div", { class: "command" }, ...before, code, button);
 }

@@ -5,6 +5,7 @@
 
 import { avatar } from "./avatar.js";
 import { fromTemplate, make } from "./dom.js";
+import { foldOf, textOf } from "./text.js";
 import { dayOf, timeOf, words } from "./words.js";
 
 /** Within this many pixels of the end one reads along, and stays at the end. */
@@ -187,7 +188,7 @@ function drawMessage(element, row, handlers) {
   if (entry.seq) element.dataset.seq = entry.seq;
   if (entry.kind === "echo") element.dataset.status = entry.status;
   else delete element.dataset.status;
-  element.replaceChildren(...head(entry, mine, first), body(entry, mine, handlers), ...foot(entry, handlers));
+  element.replaceChildren(...head(entry, mine, first), body(element, row, handlers), ...foot(entry, handlers));
 }
 
 function head(entry, mine, first) {
@@ -198,11 +199,11 @@ function head(entry, mine, first) {
   return mine ? [line] : [avatar(entry.user.id), line];
 }
 
-function body(entry, mine, handlers) {
+function body(element, { entry, mine }, handlers) {
   const bubble = make("div", { class: entry.deleted ? "bubble deleted" : "bubble" });
   const line = make("div", { class: "body" }, bubble);
   if (entry.deleted) bubble.append(words("deleted"));
-  else bubble.append(make("span", { class: "text", text: entry.text, dir: "auto" }));
+  else bubble.append(textOf(entry.text), foldOf(entry.text, element));
   if (entry.edited && !entry.deleted) bubble.append(" ", make("span", { class: "edited", text: words("edited") }));
   if (mine && entry.seq && !entry.deleted) line.append(tools(entry, handlers));
   return line;

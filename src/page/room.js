@@ -2,72 +2,156 @@
 
 import { avatar } from "./avatar.js";
 import { Conversation } from "./conversation.js";
-import { commandLine, fromTemplate, make } from "./dom.js";
-import { connect, rename, startRoom } from "./maru.js";
+import { commandLine, copy, fromTemplate, make } from "./dom.js";
+import { LeftOff, rememberSeen, seenBefore } from "./leftoff.js";
+import { connect, formatCursor, parseCursor, rename, startRoom } from "./maru.js";
 import { People } from "./people.js";
 import { keep } from "./settings.js";
 import { showState } from "./state.js";
 import { putSwitches } from "./switches.js";
+import { tellTyping, Typists, TYPING_MS, typingOf } from "./typing.js";
 import { words } from "./words.js";
+
+/** So long it is said that a link was copied. */
+const COPIED_MS = 2_000;
 
 export function openRoom(slug) {
   document.title = `${slug} · maru`;
   document.body.append(fromTemplate("room"));
-  const root = document.querySelector(".room");
-  root.querySelector(".name").textContent = slug;
-  showState(root, "connecting");
-
-  let me = null;
-  const become = (user) => {
-    me = user;
-    conversation.become(user);
-    people.setMe(user);
-  };
-  const connection = connect(slug, {
-    onhello({ user, cursor, online }) {
-      conversation.start(cursor);
-      become(user);
-      people.greet(online);
-    },
-    onlive: () => conversation.begin(),
-    onevent(event) {
-      conversation.event(event, connection.state === "live");
-      if (event.user) people.heard(event.user);
-    },
-    ongap: ({ to }) => conversation.gap(to),
-    onpresence(presence) {
-      people.change(presence);
-      const others = [presence.joined, presence.left].flat().some((user) => user && user.id !== me.id);
-      if (others) conversation.notice(presence.text);
-    },
-    onstate: (state) => showState(root, state),
-  });
-  const conversation = new Conversation(root, {
-    room: connection,
-    key: slug,
-    beginning: words("beginning", { room: slug }),
-    hint: ({ name }) => words("composeAs", { name }),
-    invitation: () => invitation(me),
-  });
-  const people = new People(root, {
-    onlist: () => connection.members(),
-    onrename: async (name) => {
-      become(await rename(name));
-      keep("named", me.id);
-    },
-    onmessage: async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
-  });
-  putSwitches(root);
+  new OpenRoom(document.querySelector(".room"), slug);
 }
 
-/** An empty room's: how to bring somebody in. */
-function invitation(me) {
-  const address = location.origin + location.pathname;
-  return [
-    avatar(me.id),
-    make("h2", { text: words("emptyTitle") }),
-    make("p", { text: words("emptyText") }),
-    commandLine(address),
-    commandLine(`curl -d hello ${address}`),
-  ];
+class OpenRoom {
+  #root;
+  #slug;
+  #connection;
+  #conversation;
+  #people;
+  #me = null;
+  #epoch = 1;
+  #left = null;
+  #typists = new Typists();
+
+  constructor(root, slug) {
+    this.#root = root;
+    this.#slug = slug;
+    root.querySelector(".name").textContent = slug;
+    showState(root, "connecting");
+    this.#connection = this.#connect();
+    this.#conversation = new Conversation(root, {
+      room: this.#connection,
+      key: slug,
+      beginning: words("beginning", { room: slug }),
+      hint: ({ name }) => words("composeAs", { name }),
+      invitation: () => this.#invitation(),
+      adorn: (rows) => this.#left?.adorn(rows) ?? rows,
+      onlook: () => this.#look(),
+      onwrite: () => tellTyping(this.#connection),
+    });
+    this.#people = new People(root, {
+      onlist: () => this.#connection.members(),
+      onrename: (name) => this.#rename(name),
+      onmessage: async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
+    });
+    root.querySelector(".copy-link").addEventListener("click", () => this.#copyLink());
+    document.addEventListener("visibilitychange", () => this.#look());
+    putSwitches(root);
+  }
+
+  #connect() {
+    return connect(this.#slug, {
+      onhello: (hello) => this.#greet(hello),
+      onlive: () => this.#conversation.begin(),
+      onevent: (event) => this.#event(event),
+      ongap: ({ to }) => {
+        this.#epoch = parseCursor(to).epoch;
+        this.#conversation.gap(to);
+      },
+      onpresence: (presence) => this.#presence(presence),
+      ontyping: ({ user }) => this.#typing(user),
+      onstate: (state) => showState(this.#root, state),
+    });
+  }
+
+  #greet({ user, cursor, tip, online }) {
+    this.#left ??= this.#leftOff(tip);
+    this.#epoch = parseCursor(cursor).epoch;
+    this.#conversation.start(cursor);
+    this.#become(user);
+    this.#people.greet(online);
+  }
+
+  /** By what this browser has seen of the room before. */
+  #leftOff(tip) {
+    const [seen, end] = [parseCursor(seenBefore(this.#slug)), parseCursor(tip)];
+    return new LeftOff(seen?.epoch === end.epoch && seen.seq < end.seq ? seen.seq : null);
+  }
+
+  #become(user) {
+    this.#me = user;
+    this.#conversation.become(user);
+    this.#people.setMe(user);
+  }
+
+  async #rename(name) {
+    this.#become(await rename(name));
+    keep("named", this.#me.id);
+  }
+
+  #event(event) {
+    this.#epoch = event.epoch;
+    this.#left.event(event, event.user?.id === this.#me.id, document.hidden && this.#conversation.hasBegun);
+    this.#conversation.event(event, this.#connection.state === "live");
+    if (!event.user) return;
+    this.#people.heard(event.user);
+    this.#typists.stopped(event.user.id);
+    this.#showTyping();
+  }
+
+  #presence(presence) {
+    const { joined = [], left = [], text } = presence;
+    this.#people.change(presence);
+    if ([...joined, ...left].some(({ id }) => id !== this.#me.id)) this.#conversation.notice(text);
+    for (const { id } of left) this.#typists.stopped(id);
+    this.#showTyping();
+  }
+
+  #typing(user) {
+    if (user.id === this.#me.id) return;
+    this.#typists.heard(user, Date.now());
+    this.#showTyping();
+    setTimeout(() => this.#showTyping(), TYPING_MS + 100);
+  }
+
+  #showTyping() {
+    this.#conversation.tell(typingOf(this.#typists.names(Date.now())));
+  }
+
+  /** What is seen is not new the next time. */
+  #look() {
+    if (document.hidden || !this.#conversation?.isAtEnd) return;
+    rememberSeen(this.#slug, formatCursor({ epoch: this.#epoch, seq: this.#conversation.seen }));
+  }
+
+  async #copyLink() {
+    await copy(address());
+    const said = this.#root.querySelector(".copied");
+    said.textContent = words("linkCopied");
+    setTimeout(() => (said.textContent = ""), COPIED_MS);
+  }
+
+  /** An empty room's: how to bring somebody in. */
+  #invitation() {
+    return [
+      avatar(this.#me.id),
+      make("h2", { text: words("emptyTitle") }),
+      make("p", { text: words("emptyText") }),
+      commandLine(address()),
+      commandLine(`curl -d hello ${address()}`),
+    ];
+  }
+}
+
+function address() {
+  return location.origin + location.pathname;
 }

@@ -15,12 +15,11 @@
  */
 
 import { parseCursor } from "./maru.js";
+import { Typists } from "./typing.js";
 import { words } from "./words.js";
 
 /** The server counts no further. */
 export const MOST_UNREAD = 100;
-/** So long somebody is taken to be writing. */
-const TYPING_MS = 5_000;
 /** Names in the title of a group that has none. */
 const NAMES = 3;
 
@@ -80,7 +79,7 @@ export class Rooms {
   put(room) {
     const known = this.#rooms.get(room.id);
     const entry = {
-      last: null, typing: new Map(), tip: "1-0", read: 0, unread: 0, ...known, ...room,
+      last: null, typing: new Typists(), tip: "1-0", read: 0, unread: 0, ...known, ...room,
       members: room.members.map((member) => ({ ...member })),
     };
     this.#rooms.set(room.id, entry);
@@ -125,13 +124,12 @@ export class Rooms {
   }
 
   typing({ room, user }, now) {
-    if (user.id !== this.#me) this.#rooms.get(room)?.typing.set(user.id, { name: user.name, until: now + TYPING_MS });
+    if (user.id !== this.#me) this.#rooms.get(room)?.typing.heard(user, now);
   }
 
   /** Who is writing in a room now, by name. */
   typists(id, now) {
-    const typing = this.#rooms.get(id)?.typing.values() ?? [];
-    return [...typing].filter(({ until }) => until > now).map(({ name }) => name);
+    return this.#rooms.get(id)?.typing.names(now) ?? [];
   }
 
   others(room) {
@@ -166,7 +164,7 @@ export class Rooms {
   #change(room, event, isMine, member) {
     const { type, seq, user, target } = event;
     if (type === "message") {
-      room.typing.delete(user.id);
+      room.typing.stopped(user.id);
       if (member) member.read = seq;
       if (isMine) room.read = seq;
       room.unread = isMine ? 0 : Math.min(room.unread + 1, MOST_UNREAD);

@@ -9,6 +9,11 @@ export function setting(name) {
   }
 }
 
+/** A random name is nobody's choice, and nobody finds it. */
+export function isNamed(me) {
+  return me.kind !== "guest" || setting("named") === me.id;
+}
+
 /** @param {string} value  empty: as if never chosen */
 export function keep(name, value) {
   try {

@@ -3,19 +3,16 @@
 import { avatar } from "./avatar.js";
 import { Conversation } from "./conversation.js";
 import { fromTemplate, make } from "./dom.js";
-import { changeOf, typingOf } from "./phrases.js";
+import { LeftOff } from "./leftoff.js";
+import { changeOf } from "./phrases.js";
 import { faceOf } from "./roomlist.js";
+import { tellTyping, typingOf } from "./typing.js";
 import { words } from "./words.js";
 
-/** The server takes one sign of writing every 2 s from a person. */
-const WRITING_MS = 2_500;
 /** Looked at for so long, messages are read. */
 const READ_MS = 300;
 /** A mark that the server did not take is given again so much later. */
 const AGAIN_MS = 3_000;
-
-/** When a sign of it was last given, in whatever conversation. */
-let wrote = 0;
 
 export class Talk {
   id;
@@ -25,8 +22,7 @@ export class Talk {
   #me;
   #handlers;
   #conversation;
-  /** Where one left off: messages behind this seq are new. */
-  #left = null;
+  #left;
   #reading = null;
   #closed = new AbortController();
 
@@ -39,7 +35,7 @@ export class Talk {
     this.#me = me;
     this.#handlers = { onread };
     const { read, unread, tip, kind } = this.#listed;
-    if (unread > 0) this.#left = read;
+    this.#left = new LeftOff(unread > 0 ? read : null);
     pane.replaceChildren(fromTemplate("talk"));
     this.#find(".members-of").hidden = kind !== "group";
     this.#find(".members-of").addEventListener("click", onmembers);
@@ -53,9 +49,8 @@ export class Talk {
       tell: (event) => (kind === "group" ? changeOf(event, me.id) : null),
       adorn: (rows) => this.#adorn(rows),
       onlook: () => this.#look(),
-      onwrite: () => this.#write(),
+      onwrite: () => tellTyping(room),
     });
-    this.#find(".composer").before(make("p", { class: "typing" }));
     this.#conversation.start(tip);
     this.#conversation.become(me);
     this.#conversation.begin();
@@ -74,9 +69,7 @@ export class Talk {
   }
 
   event(event, isNews) {
-    const mine = event.user.id === this.#me.id;
-    if (event.type === "message" && mine) this.#left = null;
-    else if (event.type === "message" && document.hidden) this.#left ??= event.seq - 1;
+    this.#left.event(event, event.user.id === this.#me.id, document.hidden);
     this.#conversation.event(event, isNews);
     this.update();
   }
@@ -99,7 +92,7 @@ export class Talk {
     const counts = { n: room.members.length, online: online + 1 };
     const alone = online ? words("online") : words("offlineNow");
     this.#find(".sub").textContent = isGroup ? words("onlineOf", counts) : alone;
-    this.#find(".typing").textContent = typingOf(this.#rooms.typists(this.id, Date.now()));
+    this.#conversation.tell(typingOf(this.#rooms.typists(this.id, Date.now())));
     this.#conversation.draw();
     this.#look();
   }
@@ -116,7 +109,7 @@ export class Talk {
 
   /** Away and back again: what comes meanwhile is new. */
   #turn() {
-    if (document.hidden && this.#listed?.unread === 0) this.#left = null;
+    if (document.hidden && this.#listed?.unread === 0) this.#left.forget();
     this.#look();
   }
 
@@ -138,25 +131,12 @@ export class Talk {
     }, READ_MS);
   }
 
-  #write() {
-    if (Date.now() - wrote < WRITING_MS) return;
-    wrote = Date.now();
-    this.#room.typing().catch(() => {});
-  }
-
   #adorn(rows) {
     const room = this.#listed;
     if (!room) return rows;
     const seen = this.#seen(rows, room);
-    const fresh = rows.findIndex(({ kind, mine, entry }) => kind === "message" && !mine && entry.seq > this.#left);
-    const adorned = [...rows];
-    if (seen) adorned.splice(seen.at + 1, 0, { kind: "seen", key: "seen", look: seen.text, text: seen.text });
-    const before = rows.slice(0, fresh).some(({ entry }) => entry?.id);
-    if (this.#left !== null && fresh > 0 && before) {
-      const row = { ...rows[fresh], first: true, look: `${rows[fresh].look}new` };
-      adorned.splice(fresh, 1, { kind: "fresh", key: "fresh", look: "", text: words("newHere") }, row);
-    }
-    return adorned;
+    const line = seen && { kind: "seen", key: "seen", look: seen.text, text: seen.text };
+    return this.#left.adorn(line ? rows.toSpliced(seen.at + 1, 0, line) : rows);
   }
 
   /** Beneath the last of my messages that others have read, unless they have answered. */

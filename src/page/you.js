@@ -5,14 +5,9 @@ import { canNotify, mayNotify, offerToNotify } from "./attention.js";
 import { openDialog } from "./dialogs.js";
 import { fromTemplate, make } from "./dom.js";
 import { rename, signIn } from "./maru.js";
-import { keep, setting } from "./settings.js";
+import { keep } from "./settings.js";
 import { putSwitches } from "./switches.js";
 import { words } from "./words.js";
-
-/** A random name is nobody's choice, and nobody finds it. */
-export function isNamed(me) {
-  return me.kind !== "guest" || setting("named") === me.id;
-}
 
 /**
  * Asks for a name before anything else is shown.

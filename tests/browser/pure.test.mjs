@@ -1,6 +1,7 @@
 /** The parts of the page that need no browser. */
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { afterEach, describe, test } from "node:test";
 import { traits } from "../../src/page/avatar.js";
 import { bytesOver, isSend } from "../../src/page/composer.js";
@@ -11,7 +12,13 @@ import {
 import { maySendAgain, Outbox } from "../../src/page/outbox.js";
 import { changeOf, previewOf } from "../../src/page/phrases.js";
 import { Rooms } from "../../src/page/rooms.js";
+import { LeftOff } from "../../src/page/leftoff.js";
+import { isEmojiAlone, isLong, partsOf } from "../../src/page/text.js";
 import { Timeline } from "../../src/page/timeline.js";
+import { Typists, typingOf } from "../../src/page/typing.js";
+import { learn } from "../../src/page/words.js";
+
+learn(JSON.parse(await readFile(new URL("../../src/page/words.json", import.meta.url))));
 
 const ANN = { id: "a", name: "Ann", kind: "guest" };
 const BEN = { id: "b", name: "Ben", kind: "guest" };
@@ -730,5 +737,87 @@ describe("a stream that tabs share", () => {
     browser.sources[0].tell(300, said(300, "after"));
     await settled();
     assert.equal(second.log.at(-1), "after");
+  });
+});
+
+describe("what somebody said", () => {
+  const links = (text) => partsOf(text).filter(({ href }) => href).map(({ text }) => text);
+
+  test("is whole, whatever in it is an address", () => {
+    for (const text of ["", "no address", "https://a.example", "see https://a.example/x, and http://b.example."]) {
+      assert.equal(partsOf(text).map((part) => part.text).join(""), text);
+    }
+  });
+
+  test("has addresses without what ends the sentence", () => {
+    assert.deepEqual(links("see https://a.example/x?y=1#z, and http://b.example."), ["https://a.example/x?y=1#z", "http://b.example"]);
+    assert.deepEqual(links("(https://a.example/wiki/Maru_(room))"), ["https://a.example/wiki/Maru_(room)"]);
+    assert.deepEqual(links("주소는 https://한국.example/수다방 입니다"), ["https://한국.example/수다방"]);
+    assert.deepEqual(links("“https://a.example/!”"), ["https://a.example/"]);
+    assert.deepEqual(links("https://a.example에서 봐요"), ["https://a.example"]);
+  });
+
+  test("leads nowhere but to the host that it names", () => {
+    const hostile = [
+      "javascript:alert(1)", "data:text/html,x", "https://good.example@evil.example/", "https://user:word@evil.example",
+      "https://", "http://[", "xhttps://a.example", "https://<b>",
+    ];
+    for (const text of hostile) assert.deepEqual(links(text), [], text);
+    assert.deepEqual(partsOf('https://a.example/"onclick=x').map(({ href }) => href), ["https://a.example/", undefined]);
+  });
+
+  test("is large when it is one to three emoji and nothing else", () => {
+    for (const text of ["🙂", "👨‍👩‍👧 ❤️", "🇰🇷", "👍🏽👍🏽👍🏽", "☀️", "🏳️‍🌈", "1️⃣"]) assert.ok(isEmojiAlone(text), text);
+    for (const text of ["", " ", "1", "ok 🙂", "🙂🙂🙂🙂", "©", "#"]) assert.ok(!isEmojiAlone(text), text);
+  });
+
+  test("is folded when it is long", () => {
+    assert.ok(!isLong("a".repeat(1_000)) && !isLong("\n".repeat(14)));
+    assert.ok(isLong("a".repeat(1_001)) && isLong("\n".repeat(15)));
+  });
+});
+
+describe("where one left off", () => {
+  const row = (seq, mine = false) => ({ kind: "message", mine, look: "", entry: { id: `${seq}`, seq } });
+  const kinds = (left, rows) => left.adorn(rows).map(({ kind, entry }) => entry?.seq ?? kind);
+
+  test("a line stands above what is new since, and nowhere when nothing is", () => {
+    assert.deepEqual(kinds(new LeftOff(1), [row(1), row(2), row(3)]), [1, "fresh", 2, 3]);
+    assert.deepEqual(kinds(new LeftOff(3), [row(1), row(2), row(3)]), [1, 2, 3]);
+    assert.deepEqual(kinds(new LeftOff(null), [row(1), row(2)]), [1, 2]);
+  });
+
+  test("what I said is not new, and with it I have read what was there", () => {
+    const left = new LeftOff(1);
+    assert.deepEqual(kinds(left, [row(1), row(2, true), row(3)]), [1, 2, "fresh", 3]);
+    left.event({ type: "message", seq: 1 }, true, false);
+    assert.deepEqual(kinds(left, [row(1), row(2, true), row(3)]), [1, 2, "fresh", 3]);
+    left.event({ type: "message", seq: 4 }, true, false);
+    assert.deepEqual(kinds(left, [row(1), row(2, true), row(3)]), [1, 2, 3]);
+  });
+
+  test("what comes while nobody looks is new from the first of it on", () => {
+    const left = new LeftOff();
+    left.event({ type: "message", seq: 2 }, false, false);
+    left.event({ type: "message", seq: 3 }, false, true);
+    left.event({ type: "message", seq: 4 }, false, true);
+    assert.deepEqual(kinds(left, [row(1), row(2), row(3), row(4)]), [1, 2, "fresh", 3, 4]);
+  });
+
+  test("where nothing older is shown there is no line", () => {
+    assert.deepEqual(kinds(new LeftOff(1), [row(2), row(3)]), [2, 3]);
+  });
+});
+
+describe("who is writing", () => {
+  test("is named until they have said it, or five seconds are over", () => {
+    const typists = new Typists();
+    typists.heard({ id: "a", name: "Ann" }, 1_000);
+    typists.heard({ id: "b", name: "Ben" }, 3_000);
+    assert.equal(typingOf(typists.names(5_999)), "Ann and Ben are typing…");
+    assert.equal(typingOf(typists.names(6_000)), "Ben is typing…");
+    typists.stopped("b");
+    assert.equal(typingOf(typists.names(6_000)), "");
+    assert.equal(typingOf(["a", "b", "c"]), "Several people are typing…");
   });
 });

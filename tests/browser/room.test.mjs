@@ -226,6 +226,108 @@ describe("in a room", () => {
   });
 });
 
+describe("what people say", () => {
+  test("addresses are links to nowhere but where they say, and take nothing along", async () => {
+    const [ann, ben] = [await enter("links"), await enter("links")];
+    await ben.write("see https://a.example/x?y=1, or <b>http://b.example</b>");
+    const links = ann.message("see https://a.example/x?y=1, or <b>http://b.example</b>").locator("a");
+    await links.first().waitFor();
+    const seen = await links.evaluateAll((all) => all.map(({ href, rel, target, textContent }) => ({ href, rel, target, textContent })));
+    const [rel, target] = ["noopener noreferrer nofollow ugc", "_blank"];
+    assert.deepEqual(seen, [
+      { href: "https://a.example/x?y=1", rel, target, textContent: "https://a.example/x?y=1" },
+      { href: "http://b.example/", rel, target, textContent: "http://b.example" },
+    ]);
+  });
+
+  test("emoji are large when they are alone", async () => {
+    const ann = await enter("emoji");
+    for (const text of ["🙂", "fine 🙂"]) await ann.write(text);
+    const size = (text) => ann.message(text).locator(".text").evaluate((node) => parseFloat(getComputedStyle(node).fontSize));
+    await ann.seesOnly(["🙂", "fine 🙂"]);
+    assert.ok((await size("🙂")) > 2 * (await size("fine 🙂")));
+  });
+
+  test("a long text is folded until one wants to see it", async () => {
+    const [ann, ben] = [await enter("long"), await enter("long")];
+    const text = Array.from({ length: 40 }, (_, n) => `line ${n}`).join("\n");
+    await ben.write(text);
+    await ann.seesOnly([text]);
+    const bubble = ann.page.locator(".message .bubble");
+    const height = async () => (await bubble.boundingBox()).height;
+    const folded = await height();
+    await ann.page.getByRole("button", { name: "Show all" }).click();
+    assert.ok((await height()) > 2 * folded);
+    await ben.page.locator(".message").hover();
+    await ben.page.locator(".message").getByRole("button", { name: "Edit" }).click();
+    await ben.write(`${text}!`);
+    await ann.seesOnly([`${text}!`]);
+    await ann.page.getByRole("button", { name: "Show less" }).click();
+    assert.ok((await height()) < 1.5 * folded);
+  });
+
+  test("who is writing is seen by the others, until they have said it", async () => {
+    const [ann, ben] = [await enter("typing"), await enter("typing")];
+    await ben.page.locator("textarea").fill("I am about to");
+    await ann.page.getByText(`${await ben.name()} is typing…`).waitFor();
+    assert.equal(await ben.page.locator("p.typing").textContent(), "");
+    await ben.page.locator("textarea").press("Enter");
+    await ann.page.locator("p.typing:empty").waitFor({ state: "attached" });
+  });
+});
+
+describe("coming back", () => {
+  test("a line stands where one left off, until one speaks", async () => {
+    const [ann, ben] = [await enter("back"), await enter("back")];
+    await ann.write("zero");
+    await ben.write("one");
+    await ann.seesOnly(["zero", "one"]);
+    await ann.page.waitForFunction(() => localStorage.getItem("maru:seen")?.includes("1-2"));
+    await ann.page.goto("about:blank");
+    for (const text of ["two", "three"]) await ben.write(text);
+    await ben.seesOnly(["zero", "one", "two", "three"]);
+    await ann.page.goto(`${server.url}/r/back`);
+    await ann.seesOnly(["zero", "one", "two", "three"]);
+    const rows = () => ann.page.locator(".messages > :is(.message, .fresh)").evaluateAll((all) => {
+      return all.map((row) => row.querySelector(".text")?.textContent ?? row.textContent);
+    });
+    assert.deepEqual(await rows(), ["zero", "one", "New", "two", "three"]);
+    await ann.write("four");
+    await ann.page.locator(".fresh").waitFor({ state: "detached" });
+    assert.deepEqual(await rows(), ["zero", "one", "two", "three", "four"]);
+    await ann.page.reload();
+    await ann.seesOnly(["zero", "one", "two", "three", "four"]);
+    assert.deepEqual(await rows(), ["zero", "one", "two", "three", "four"]);
+  });
+});
+
+describe("the way to others", () => {
+  test("the room's link can be copied, also where browsers have no clipboard for pages", async () => {
+    for (const isMissing of [false, true]) {
+      const ann = await enter("수다방", { permissions: ["clipboard-read", "clipboard-write"] });
+      if (isMissing) {
+        await ann.page.evaluate(() => {
+          window.kept = navigator.clipboard;
+          Object.defineProperty(navigator, "clipboard", { value: undefined });
+        });
+      }
+      await ann.page.getByRole("button", { name: "Copy the link to this room" }).click();
+      await ann.page.getByRole("status").filter({ hasText: "Link copied" }).waitFor();
+      const copied = await ann.page.evaluate(() => (window.kept ?? navigator.clipboard).readText());
+      assert.equal(copied, `${server.url}/r/%EC%88%98%EB%8B%A4%EB%B0%A9`);
+    }
+  });
+
+  test("another room is a click away", async () => {
+    const ann = await enter("first");
+    await ann.page.getByRole("link", { name: "Open another room" }).click();
+    await ann.page.locator("#slug").fill("Second");
+    await ann.page.locator("#slug").press("Enter");
+    await ann.isLive();
+    assert.equal(new URL(ann.page.url()).pathname, "/r/second");
+  });
+});
+
 describe("reading back", () => {
   test("older messages come by scrolling, and the view does not jump", async () => {
     const texts = await fill("long", 120);
@@ -409,7 +511,8 @@ describe("through trouble", () => {
     assert.equal((await server.log("lobby")).length, 3);
     await ann.page.reload();
     await ann.seesOnly(["before", "kept one", "kept two"]);
-    assert.equal(await ann.page.evaluate(() => localStorage.length), 0);
+    const kept = await ann.page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("maru:outbox:")));
+    assert.deepEqual(kept, []);
   });
 
   test("a message whose answer was lost is said once", async () => {
