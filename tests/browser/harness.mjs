@@ -1,8 +1,11 @@
 /** A real server, a real browser, and people who complain about what they see. */
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,6 +16,8 @@ const PATIENCE_MS = 20_000;
 
 /** What Chromium itself logs when a server is away; for tests that take it away. */
 export const SERVER_AWAY = /net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE|ABORTED)/;
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Servers do not outlive a test run that breaks off. */
 const running = new Set();
@@ -186,6 +191,18 @@ export class Person {
   /** The name that the server gave. */
   async name() {
     return this.page.locator(".me .who").textContent();
+  }
+
+  /** No violation of WCAG and of good practice that a program can see. */
+  async findsNothingInTheWay() {
+    const tools = await this.context.newCDPSession(this.page);
+    await tools.send("Runtime.evaluate", { expression: AXE });
+    const expression = `axe.run(document).then(({ violations }) => JSON.stringify(violations.map(({ id, nodes }) => {
+      return [id, ...nodes.map(({ html }) => html.slice(0, 200))];
+    })))`;
+    const { result } = await tools.send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+    await tools.detach();
+    assert.deepEqual(JSON.parse(result.value), []);
   }
 
   /** Gone for good, as by closing the window. */

@@ -328,6 +328,37 @@ describe("the way to others", () => {
   });
 });
 
+describe("for everyone", () => {
+  for (const [device, options] of Object.entries({
+    "a desktop, in the dark": { colorScheme: "dark" },
+    "a phone, in the light": { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, colorScheme: "light" },
+  })) {
+    test(`nothing stands in the way of assistive technology on ${device}`, async () => {
+      const ann = await visit("/", { ...options, reducedMotion: "reduce" });
+      await ann.page.locator("#slug").waitFor();
+      await ann.findsNothingInTheWay();
+      await ann.page.goto(`${server.url}/r/everyone`);
+      await ann.isLive();
+      await ann.findsNothingInTheWay();
+      const ben = await enter("everyone", { locale: "ko-KR" });
+      const texts = ["see https://a.example/", "🙂", Array(40).fill("a line").join("\n")];
+      for (const text of texts) await ben.write(text);
+      await ann.write(texts[0]);
+      await ann.seesOnly([...texts, texts[0]]);
+      await ann.findsNothingInTheWay();
+      await ben.findsNothingInTheWay();
+      if ((await ann.page.locator(".here").getAttribute("aria-expanded")) === "false") await ann.page.locator(".here").click();
+      await ann.page.getByRole("button", { name: "Change your name" }).click();
+      await ann.findsNothingInTheWay();
+      await ann.page.getByRole("button", { name: "Cancel" }).click();
+      for (const person of people) person.allow(SERVER_AWAY);
+      await server.kill();
+      await ann.page.locator('.connection[data-state="waiting"]').waitFor();
+      await ann.findsNothingInTheWay();
+    });
+  }
+});
+
 describe("reading back", () => {
   test("older messages come by scrolling, and the view does not jump", async () => {
     const texts = await fill("long", 120);
