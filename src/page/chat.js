@@ -1,7 +1,7 @@
 /** `/chat/` and `/chat/{room}`: the conversations of one person, by one stream. */
 
 import { avatar } from "./avatar.js";
-import { notify, showTitle } from "./attention.js";
+import { notify, showThatSeen, showTitle } from "./attention.js";
 import { fromTemplate, make } from "./dom.js";
 import { Finder } from "./finder.js";
 import { backoff, openInbox, startRoom, whoAmI } from "./maru.js";
@@ -73,6 +73,7 @@ class Chat {
     root.addEventListener("click", (event) => this.#follow(event));
     addEventListener("popstate", () => this.#show(roomOf(location.pathname)));
     showState(root, "connecting");
+    showThatSeen();
     this.#inbox = openInbox({
       onhello: ({ user }) => this.#hello(user),
       ongap: () => this.#load(),

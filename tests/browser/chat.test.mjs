@@ -230,6 +230,78 @@ describe("a browser with two tabs", () => {
   });
 });
 
+describe("who looks elsewhere", () => {
+  /** The page is told that nobody looks at it. */
+  async function hide(page) {
+    await page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: true, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+  }
+
+  /** Every tab of this browser knows that nobody looks at any. */
+  function isUnseen(page) {
+    return page.waitForFunction(async () => !(await navigator.locks.query()).held.some(({ name }) => name === "maru:seen"));
+  }
+
+  /** What this page has called one back with. */
+  async function keepNotifications({ context }) {
+    await context.grantPermissions(["notifications"]);
+    await context.addInitScript(() => {
+      window.notified = [];
+      window.Notification = class {
+        static permission = "granted";
+        constructor(title, { body, tag }) {
+          window.notified.push({ title, body, tag });
+          window.lastNotification = this;
+        }
+        close() {}
+      };
+    });
+  }
+
+  test("is called back, once, by what others say and by nothing else", async () => {
+    const [ann, ben] = [await arrive("Ann"), await arrive("Ben")];
+    await keepNotifications(ann);
+    await ann.page.reload();
+    await isLive(ann.page);
+    await meet(ben, "ann", "Ann");
+    await ben.write("are you there?");
+    await row(ann, "Ben").locator(".badge").waitFor();
+    assert.deepEqual(await ann.page.evaluate("notified"), [], "who looks needs no calling");
+    await hide(ann.page);
+    await isUnseen(ann.page);
+    await ben.write("hello?");
+    await ann.page.waitForFunction(() => window.notified.length > 0);
+    const [{ title, body, tag }, ...more] = await ann.page.evaluate("notified");
+    assert.deepEqual([title, body, more], ["Ben", "hello?", []]);
+    assert.match(tag, /^maru:[0-9a-f-]{36}$/);
+    assert.equal(await ann.page.title(), "(2) Chats · maru");
+    await ann.page.evaluate("lastNotification.onclick()");
+    await ann.seesOnly(["are you there?", "hello?"]);
+  });
+
+  test("is not called while another tab is looked at", async () => {
+    const [ann, ben] = [await arrive("Ann"), await arrive("Ben")];
+    await keepNotifications(ann);
+    await ann.page.reload();
+    await isLive(ann.page);
+    const other = await ann.context.newPage();
+    await other.goto(`${server.url}/chat/`);
+    await isLive(other);
+    await hide(ann.page);
+    await meet(ben, "ann", "Ann");
+    await ben.write("hello?");
+    await row(ann, "Ben").locator(".badge").waitFor();
+    await hide(other);
+    await isUnseen(ann.page);
+    await ben.write("anybody?");
+    await ann.page.waitForFunction(() => window.notified.length > 0);
+    assert.deepEqual((await ann.page.evaluate("notified")).map(({ body }) => body), ["anybody?"]);
+    assert.deepEqual(await other.evaluate("notified"), [], "one tab calls");
+  });
+});
+
 describe("a group", () => {
   test("is made, grows, and is left", async () => {
     const [ann, ben, cho, dan] = [await arrive("Ann"), await arrive("Ben"), await arrive("초롱"), await arrive("Dan")];
