@@ -27,10 +27,12 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 export class Server {
   #child = null;
   #data = null;
+  #flags = [];
   url = null;
 
-  static async start() {
+  static async start(...flags) {
     const server = new Server();
+    server.#flags = flags;
     server.#data = await mkdtemp(join(tmpdir(), "maru-browser-"));
     await server.start();
     return server;
@@ -41,7 +43,7 @@ export class Server {
     const binary = process.env.MARU_BIN;
     if (!binary) throw new Error("set MARU_BIN to the server to be tested");
     const listen = this.url ? new URL(this.url).host : "127.0.0.1:0";
-    const child = spawn(binary, ["--listen", listen, "--data", this.#data], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(binary, ["--listen", listen, "--data", this.#data, ...this.#flags], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     running.add(child);
     child.once("exit", () => running.delete(child));
@@ -106,12 +108,12 @@ function cookieOf(answer) {
   return answer.headers.getSetCookie().map((line) => line.split(";")[0]).join("; ");
 }
 
-export async function openBrowser() {
+export async function openBrowser(...flags) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync",
+      "--disable-component-update", "--disable-sync", ...flags,
     ],
   });
 }
