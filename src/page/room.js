@@ -10,7 +10,8 @@ import { showState } from "./state.js";
 import { putSwitches } from "./switches.js";
 import { words } from "./words.js";
 
-export function openRoom(slug) {
+/** @param {import("./maru.js").Options} [options]  with `tokens` whoever comes is not who they are elsewhere on maru */
+export function openRoom(slug, options = {}) {
   document.title = `${slug} · maru`;
   document.body.append(fromTemplate("room"));
   const root = document.querySelector(".room");
@@ -41,10 +42,10 @@ export function openRoom(slug) {
       if (others) conversation.notice(presence.text);
     },
     onstate: (state) => showState(root, state),
-  });
+  }, options);
   const conversation = new Conversation(root, {
     room: connection,
-    key: slug,
+    key: options.tokens ? `token:${slug}` : slug,
     beginning: words("beginning", { room: slug }),
     hint: ({ name }) => words("composeAs", { name }),
     invitation: () => invitation(me),
@@ -52,12 +53,13 @@ export function openRoom(slug) {
   const people = new People(root, {
     onlist: () => connection.members(),
     onrename: async (name) => {
-      become(await rename(name));
+      become(await rename(name, options));
       keep("named", me.id);
     },
-    onmessage: async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
+    onmessage: options.tokens ? null : async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
   });
   putSwitches(root);
+  return root;
 }
 
 /** An empty room's: how to bring somebody in. */

@@ -22,10 +22,13 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 export class Server {
   #child = null;
   #data = null;
+  #flags = [];
   url = null;
 
-  static async start() {
+  /** @param {string[]} [flags]  beside those that every test needs */
+  static async start(flags = []) {
     const server = new Server();
+    server.#flags = flags;
     server.#data = await mkdtemp(join(tmpdir(), "maru-browser-"));
     await server.start();
     return server;
@@ -36,7 +39,7 @@ export class Server {
     const binary = process.env.MARU_BIN;
     if (!binary) throw new Error("set MARU_BIN to the server to be tested");
     const listen = this.url ? new URL(this.url).host : "127.0.0.1:0";
-    const child = spawn(binary, ["--listen", listen, "--data", this.#data], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(binary, ["--listen", listen, "--data", this.#data, ...this.#flags], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     running.add(child);
     child.once("exit", () => running.delete(child));
@@ -107,6 +110,8 @@ export async function openBrowser() {
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync",
+      // In place of Playwright's own list, which has storage in frames not be as people's browsers have it.
+      "--disable-features=Translate,MediaRouter,OptimizationHints,HttpsUpgrades,PaintHolding",
     ],
   });
 }
