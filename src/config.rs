@@ -77,8 +77,8 @@ pub struct Config {
     #[arg(long, env = "MARU_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub admin_token: Option<String>,
 
-    /// Other sites whose pages may use this server from a browser, comma-separated, such as
-    /// https://blog.example
+    /// Other sites whose pages may use this server from a browser, and have rooms on them, comma-separated,
+    /// such as https://blog.example
     #[arg(long = "origin", env = "MARU_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub origins: Vec<String>,
 
@@ -289,10 +289,12 @@ impl FromStr for LogStyle {
 /// An origin as browsers write it (RFC 6454 §6.2): scheme, host and, unless it is the scheme's own, port.
 fn origin(s: &str) -> Result<String, String> {
     let host = s.strip_prefix("https://").or_else(|| s.strip_prefix("http://"));
+    // It becomes a part of headers too, where other characters would mean something.
+    let is_host = |host: &str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
     match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']) => {
-            Ok(s.to_ascii_lowercase())
-        }
+        Some(host) if is_host(host) => Ok(s.to_ascii_lowercase()),
         _ => {
             Err("an origin is a scheme and a host, such as https://blog.example, and nothing behind it"
                 .into())
@@ -362,10 +364,12 @@ mod tests {
 
     #[test]
     fn what_is_no_setting_is_refused() {
-        let wrong: [&[&str]; 6] = [
+        let wrong: [&[&str]; 8] = [
             &["--listen", "localhost"],
             &["--origin", "*"],
             &["--origin", "https://a.example/"],
+            &["--origin", "https://a.example;script-src"],
+            &["--origin", "https://마루.example"],
             &["--trusted-proxy", "proxy"],
             &["--log", "loud"],
             &["--lang", "fr"],

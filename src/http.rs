@@ -169,11 +169,12 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
 /// room for it.
 async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Problem> {
     match route {
-        Route::Home => Ok(page::page(Page::Landing)),
-        Route::Chat => Ok(page::page(Page::Chat)),
+        Route::Home => Ok(show(call, Page::Landing)),
+        Route::Chat => Ok(show(call, Page::Chat)),
+        Route::Framed => Ok(show(call, Page::Framed)),
         Route::OpenRoom(slug) => {
             if call.wants_page() {
-                return Ok(page::page(Page::Room));
+                return Ok(show(call, Page::Room));
             }
             let entry = Box::pin(enter(call, &slug)).await;
             Box::pin(stream::open(call, entry)).await
@@ -206,13 +207,17 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
         Route::Ticket => session::ticket(call).await,
         Route::Ban(name) => Box::pin(bans::ban(call, &name)).await,
         Route::LiftBan(name, user) => Box::pin(bans::lift(call, &name, &user)).await,
-        Route::Asset(version, name) => page::asset(&version, &name),
-        Route::ClientModule => Ok(page::client_module()),
+        Route::Asset(version, name) => page::asset(&version, &name, call.headers()),
+        Route::Module(module) => Ok(page::module(module, call.headers())),
         Route::Healthz => Ok(ops::healthz()),
         Route::Readyz => Ok(ops::readyz(call)),
         Route::Metrics => Ok(Box::pin(ops::metrics(call)).await),
         Route::OpenApi => Ok(ops::openapi()),
     }
+}
+
+fn show(call: &Call, page: Page) -> Response<Body> {
+    page::page(page, call.headers(), &call.app.origins)
 }
 
 /// A head that says 200 and no more.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    Method, Response, StatusCode,
+    HeaderMap, Method, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
     http::request::Parts,
@@ -81,6 +81,10 @@ impl Call {
 
     pub(super) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
 
     /// A header's value, if it is there once or more, as text. What is not visible ASCII or UTF-8 is `Err`.

@@ -3,6 +3,8 @@
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
+use super::page::Module;
+
 /// A request's target, understood. Text in it is decoded but not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -10,6 +12,7 @@ pub(super) enum Route {
     OpenRoom(String),
     SpeakInOpenRoom(String),
     Chat,
+    Framed,
     NewSession,
     Session,
     RenameSession,
@@ -33,7 +36,7 @@ pub(super) enum Route {
     Leave(String),
     History,
     Asset(String, String),
-    ClientModule,
+    Module(Module),
     Healthz,
     Readyz,
     Metrics,
@@ -50,6 +53,7 @@ pub(super) const TABLE: &[(Method, &str, Build)] = &[
     (Method::POST, "/r/{slug}", |s| Route::SpeakInOpenRoom(text(s))),
     (Method::GET, "/chat/", |_| Route::Chat),
     (Method::GET, "/chat/{room}", |_| Route::Chat),
+    (Method::GET, "/embed/{slug}", |_| Route::Framed),
     (Method::POST, "/api/session", |_| Route::NewSession),
     (Method::GET, "/api/session", |_| Route::Session),
     (Method::PATCH, "/api/session", |_| Route::RenameSession),
@@ -74,7 +78,9 @@ pub(super) const TABLE: &[(Method, &str, Build)] = &[
     (Method::GET, "/api/events", |_| Route::Inbox),
     (Method::GET, "/api/history", |_| Route::History),
     (Method::GET, "/assets/{version}/{name}", |s| Route::Asset(text(s), text(s))),
-    (Method::GET, "/maru.js", |_| Route::ClientModule),
+    (Method::GET, "/maru.js", |_| Route::Module(Module::Client)),
+    (Method::GET, "/tokens.js", |_| Route::Module(Module::Tokens)),
+    (Method::GET, "/embed.js", |_| Route::Module(Module::Embed)),
     (Method::GET, "/healthz", |_| Route::Healthz),
     (Method::GET, "/readyz", |_| Route::Readyz),
     (Method::GET, "/metrics", |_| Route::Metrics),

@@ -58,12 +58,16 @@ pub(super) async fn create(call: &mut Call) -> Result<Response<Body>, Problem> {
     Ok(given(call, StatusCode::CREATED, &session))
 }
 
-/// GET: who I am.
+/// GET: who I am. A token that is a day old is given anew, as the cookie is.
 pub(super) fn show(call: &mut Call) -> Result<Response<Body>, Problem> {
-    let (session, shown) = call.known()?;
+    let (mut session, shown) = call.known()?;
     call.renew(&session, shown);
-    let answer = Answer { user: &session.user, token: None, expires_at: session.expires * 1000 };
-    Ok(json(StatusCode::OK, &answer))
+    let now = clock::seconds();
+    let token = (shown == Shown::Bearer && session.is_due(now)).then(|| {
+        session = session.renewed(session.user.name.clone(), now);
+        call.app.seal.session(&session)
+    });
+    Ok(json(StatusCode::OK, &Answer { user: &session.user, token, expires_at: session.expires * 1000 }))
 }
 
 /// PATCH: another name. What was said before keeps the old one.

@@ -8,9 +8,13 @@ learn(JSON.parse(document.getElementById("words").textContent));
 document.documentElement.lang = language;
 
 const [, place, name] = location.pathname.split("/");
+const slug = () => decodeURIComponent(name).normalize("NFKC").toLowerCase();
 if (place === "r") {
   const { openRoom } = await import("./room.js");
-  openRoom(decodeURIComponent(name).normalize("NFKC").toLowerCase());
+  openRoom(slug());
+} else if (place === "embed") {
+  const { openFramed } = await import("./framed.js");
+  openFramed(slug());
 } else if (place === "chat") {
   const { openChat } = await import("./chat.js");
   openChat();

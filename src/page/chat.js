@@ -26,7 +26,8 @@ export async function openChat() {
   if (!me || (isVisit && !isNamed(me))) me = await (await parts.you()).askForName(me);
   document.body.append(fromTemplate("chat"));
   new Chat(document.querySelector(".chat"), me);
-  parts.talk();
+  // Soon, for a server of another version would not have them any more.
+  for (const load of Object.values(parts)) load().catch(() => {});
 }
 
 /** Asks until there is an answer. */

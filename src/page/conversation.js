@@ -84,7 +84,8 @@ export class Conversation {
     });
     this.#find(".newest").addEventListener("click", () => this.#goToNewest());
     this.#remember();
-    if (matchMedia("(hover: hover)").matches) this.#find("textarea").focus();
+    // In a frame it would take the focus away from the page around it.
+    if (window === top && matchMedia("(hover: hover)").matches) this.#find("textarea").focus();
   }
 
   /** All that there was at first has been given; what comes now is new. */

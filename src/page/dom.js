@@ -35,9 +35,13 @@ export function fromTemplate(id) {
   return page;
 }
 
-/** Puts a text on the clipboard. Over plain HTTP that takes a selection (`execCommand`). */
+/** Puts a text on the clipboard. Over plain HTTP, and in frames, that takes a selection (`execCommand`). */
 export async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    // Not for this page.
+  }
   const field = make("textarea", { class: "unseen", text });
   document.body.append(field);
   field.select();

@@ -14,6 +14,15 @@
  *
  * All tabs of a browser that listen to the same thing share one stream, where there are Web Locks.
  *
+ * Pages of another site get no cookie of the server's, so there one is known by a token that the page keeps:
+ *
+ *     import { Tokens } from "https://chat.example/tokens.js";
+ *
+ *     const options = { base: "https://chat.example", tokens: new Tokens() };
+ *     const room = connect("lobby", handlers, options);
+ *
+ * The server has to know such a page's origin (`--origin https://blog.example`).
+ *
  * @typedef {{id: string, name: string, kind: string}} User
  * @typedef {{room: string, epoch: number, seq: number, id: string, type: string, user: User, text: string,
  *   ts: number, client_id?: string, target?: number, status?: string, edited?: number, by?: User}} Event
@@ -33,8 +42,8 @@
  * @property {(read: {room: string, user: string, seq: number}) => void} onread  `user`: an id
  * @property {(data: object) => void} onlive and `onping`, `onbye`: likewise
  *
- * @typedef {{base?: string, world?: object}} Options  the server's origin, when it is not the page's; what
- *   stands in for `globalThis` in tests
+ * @typedef {{base?: string, tokens?: import("./tokens.js").Tokens, world?: object}} Options  the server's origin, when it is not the
+ *   page's; by what one is known, when it is not a cookie; what stands in for `globalThis` in tests
  */
 
 /** The server is heard from every 15 s ± 20 %: after two silent beats the stream is dead. */
@@ -68,13 +77,13 @@ export function openInbox(handlers = {}, options = {}) {
 
 /** Who I am, or null. @param {Options} [options] @returns {Promise<User|null>} */
 export async function whoAmI(options = {}) {
-  const answer = await ask(options, "GET", "/api/session");
+  const answer = await exchange(options, "GET", "/api/session");
   return answer.status === 401 ? null : demand(answer).user;
 }
 
 /** Become somebody new. @returns {Promise<User>} */
 export async function signIn(name, options = {}) {
-  return demand(await ask(options, "POST", "/api/session", { name })).user;
+  return demand(await exchange(options, "POST", "/api/session", { name })).user;
 }
 
 /** Take another name, of 1–32 characters; past messages keep the old one. @returns {Promise<User>} */
@@ -84,7 +93,8 @@ export async function rename(name, options = {}) {
 
 /** Forget who I am; the next stream makes a new guest. */
 export async function signOut(options = {}) {
-  demand(await ask(options, "DELETE", "/api/session"));
+  demand(await exchange(options, "DELETE", "/api/session"));
+  options.tokens?.drop();
 }
 
 /**
@@ -251,7 +261,7 @@ export class Inbox {
 
   constructor(handlers, options) {
     this.#options = options;
-    const place = { path: "/api/events", probe: "/api/session", query: "?history=0" };
+    const place = { path: "/api/events", probe: "/api/session", query: "history=0" };
     this.#stream = new Stream(place, handlers, options);
   }
 
@@ -337,10 +347,13 @@ class Stream {
     this.#drop();
     if (this.state !== "connecting") this.#say("waiting");
     const { BroadcastChannel, navigator } = this.#world;
-    const Kind = BroadcastChannel && navigator?.locks ? SharedSource : Source;
-    const source = new Kind({
+    const { base = "", tokens } = this.#options;
+    const isShared = BroadcastChannel && navigator?.locks && (!tokens || tokens.isShared);
+    const source = new (isShared ? SharedSource : Source)({
       world: this.#world,
-      url: (this.#options.base ?? "") + this.#place.path,
+      url: base + this.#place.path,
+      name: `maru:${tokens ? `${tokens.name}:` : ""}${base}${this.#place.path}`,
+      ticket: tokens && (() => ticket(this.#options, this.#place.path)),
       query: this.#place.query,
       cursor: () => this.#position.cursor,
       onhear: (kind, data, id) => source === this.#source && this.#hear(kind, JSON.parse(data), id),
@@ -440,13 +453,31 @@ class Stream {
 /** An EventSource of this tab alone. */
 class Source {
   leads = true;
-  #source;
+  #settings;
+  #source = null;
+  #isClosed = false;
 
-  constructor({ world, url, query, cursor, onhear, onlose }) {
+  constructor(settings) {
+    this.#settings = settings;
+    if (settings.ticket) this.#openByTicket();
+    else this.#open("", !settings.url.startsWith("/"));
+  }
+
+  /** A ticket is good for half a day; with one that is over the server refuses the EventSource, and another is made. */
+  async #openByTicket() {
+    const ticket = await this.#settings.ticket();
+    if (this.#isClosed) return;
+    if (ticket) this.#open(`ticket=${encodeURIComponent(ticket)}`, false);
+    else this.#settings.onlose(true);
+  }
+
+  #open(ticket, withCredentials) {
+    const { world, url, query, cursor, onhear, onlose } = this.#settings;
     const at = cursor();
     // For streams made anew; an EventSource that reconnects sends a header, which is stronger.
-    const whole = url + (at ? `?last_event_id=${at}` : query);
-    const source = new world.EventSource(whole, { withCredentials: !url.startsWith("/") });
+    const parts = [at ? `last_event_id=${at}` : query, ticket].filter(Boolean);
+    const whole = url + (parts.length ? `?${parts.join("&")}` : "");
+    const source = new world.EventSource(whole, { withCredentials });
     this.#source = source;
     source.onmessage = ({ data, lastEventId }) => onhear("event", data, lastEventId);
     for (const kind of KINDS) {
@@ -456,11 +487,12 @@ class Source {
   }
 
   get isOpen() {
-    return this.#source.readyState === 1;
+    return this.#source?.readyState === 1;
   }
 
   close() {
-    this.#source.close();
+    this.#isClosed = true;
+    this.#source?.close();
   }
 }
 
@@ -486,18 +518,19 @@ class SharedSource {
   #at = null;
 
   constructor(settings) {
-    const { world, url, cursor } = settings;
+    const { world, name, cursor } = settings;
     this.#settings = settings;
-    this.#channel = new world.BroadcastChannel(`maru:${url}`);
+    this.#channel = new world.BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#take(data);
     this.#channel.postMessage({ ask: this.#id, cursor: cursor() });
     const { signal } = this.#closed;
     world.navigator.locks
-      .request(`maru:${url}`, { signal }, () => {
+      .request(name, { signal }, () => {
         this.#lead();
         return new Promise((resolve) => signal.addEventListener("abort", resolve));
       })
-      .catch(() => {});
+      // Locks may be forbidden, as storage may be; then each tab is for itself.
+      .catch(() => signal.aborted || this.#lead());
   }
 
   get leads() {
@@ -577,19 +610,55 @@ class SharedSource {
   }
 }
 
-async function ask({ base = "", world = globalThis }, method, path, body, headers = {}) {
+/** Asks as whoever I am. With tokens: as somebody new, where there is none or the server does not take it any more. */
+async function ask(options, ...request) {
+  const answer = await askOnce(options, ...request);
+  return options.tokens && answer.status === 401 ? askOnce(options, ...request) : answer;
+}
+
+async function askOnce(options, ...request) {
+  const refused = options.tokens && (await arrive(options));
+  return refused ?? exchange(options, ...request);
+}
+
+/** Sees to it that there is a token. @returns {Promise<object|undefined>} the answer that gave none */
+async function arrive(options) {
+  const { tokens, world = globalThis } = options;
+  if (tokens.current) return undefined;
+  return tokens.arrive(async () => {
+    if (tokens.current) return undefined;
+    const answer = await exchange(options, "POST", "/api/session", {});
+    return tokens.current ? undefined : answer;
+  }, world.navigator?.locks);
+}
+
+/** A ticket for a stream, or null. */
+async function ticket(options, path) {
+  if (options.tokens.isDue) await exchange(options, "GET", "/api/session");
+  const { status, body } = await ask(options, "POST", "/api/session/ticket", { path });
+  return status === 201 ? body.ticket : null;
+}
+
+/** Asks once. A token that comes with the answer is kept; one that is refused is not. */
+async function exchange({ base = "", tokens, world = globalThis }, method, path, body, headers = {}) {
+  const token = tokens?.current;
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), ANSWER_MS);
   try {
-    const answer = await world.fetch(base + path, {
+    const type = body && { "Content-Type": "application/json" };
+    const bearer = token && { Authorization: `Bearer ${token}` };
+    const response = await world.fetch(base + path, {
       method,
-      headers: body ? { "Content-Type": "application/json", ...headers } : headers,
+      headers: { ...type, ...bearer, ...headers },
       body: body && JSON.stringify(body),
-      credentials: base ? "include" : "same-origin",
+      credentials: tokens ? "omit" : base ? "include" : "same-origin",
       signal: stop.signal,
     });
-    const wait = retryAfter(answer.headers.get("Retry-After"));
-    return { status: answer.status, body: parsed(await answer.text()), wait };
+    const wait = retryAfter(response.headers.get("Retry-After"));
+    const answer = { status: response.status, body: parsed(await response.text()), wait };
+    if (answer.status === 401) tokens?.drop(token);
+    if (answer.body.token) tokens?.keep(answer.body);
+    return answer;
   } catch {
     return { status: 0, body: {}, wait: null };
   } finally {

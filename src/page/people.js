@@ -105,14 +105,16 @@ export class People {
     this.#button.textContent = words("here", { n: this.#online });
   }
 
-  /** Somebody, and what one can do about them; open as it was. */
+  /** Somebody, and what one can do about them, if anything; open as it was. */
   #face({ id, name }) {
     const known = this.#faces.get(id);
     if (known) {
       known.querySelector(".who").textContent = name;
       return known;
     }
-    const who = make("summary", {}, avatar(id), make("span", { class: "who", text: name, dir: "auto" }));
+    const face = [avatar(id), make("span", { class: "who", text: name, dir: "auto" })];
+    if (!this.#handlers.onmessage) return make("li", { class: "face-only" }, ...face);
+    const who = make("summary", {}, ...face);
     const error = make("p", { class: "error", role: "alert" });
     const write = make("button", { class: "quiet", type: "button", text: words("message") });
     write.addEventListener("click", () => {

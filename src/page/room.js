@@ -15,15 +15,19 @@ import { words } from "./words.js";
 /** So long it is said that a link was copied. */
 const COPIED_MS = 2_000;
 
-export function openRoom(slug) {
+/** @param {import("./maru.js").Options} [options]  with `tokens` whoever comes is not who they are elsewhere on maru */
+export function openRoom(slug, options = {}) {
   document.title = `${slug} · maru`;
   document.body.append(fromTemplate("room"));
-  new OpenRoom(document.querySelector(".room"), slug);
+  const root = document.querySelector(".room");
+  new OpenRoom(root, slug, options);
+  return root;
 }
 
 class OpenRoom {
   #root;
   #slug;
+  #options;
   #connection;
   #conversation;
   #people;
@@ -32,15 +36,16 @@ class OpenRoom {
   #left = null;
   #typists = new Typists();
 
-  constructor(root, slug) {
+  constructor(root, slug, options) {
     this.#root = root;
     this.#slug = slug;
+    this.#options = options;
     root.querySelector(".name").textContent = slug;
     showState(root, "connecting");
     this.#connection = this.#connect();
     this.#conversation = new Conversation(root, {
       room: this.#connection,
-      key: slug,
+      key: options.tokens ? `token:${slug}` : slug,
       beginning: words("beginning", { room: slug }),
       hint: ({ name }) => words("composeAs", { name }),
       invitation: () => this.#invitation(),
@@ -51,7 +56,7 @@ class OpenRoom {
     this.#people = new People(root, {
       onlist: () => this.#connection.members(),
       onrename: (name) => this.#rename(name),
-      onmessage: async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
+      onmessage: options.tokens ? null : async ({ id }) => location.assign(`/chat/${(await startRoom([id])).id}`),
     });
     root.querySelector(".copy-link").addEventListener("click", () => this.#copyLink());
     document.addEventListener("visibilitychange", () => this.#look());
@@ -59,7 +64,7 @@ class OpenRoom {
   }
 
   #connect() {
-    return connect(this.#slug, {
+    const handlers = {
       onhello: (hello) => this.#greet(hello),
       onlive: () => this.#conversation.begin(),
       onevent: (event) => this.#event(event),
@@ -70,7 +75,8 @@ class OpenRoom {
       onpresence: (presence) => this.#presence(presence),
       ontyping: ({ user }) => this.#typing(user),
       onstate: (state) => showState(this.#root, state),
-    });
+    };
+    return connect(this.#slug, handlers, this.#options);
   }
 
   #greet({ user, cursor, tip, online }) {
@@ -94,7 +100,7 @@ class OpenRoom {
   }
 
   async #rename(name) {
-    this.#become(await rename(name));
+    this.#become(await rename(name, this.#options));
     keep("named", this.#me.id);
   }
 
@@ -134,7 +140,7 @@ class OpenRoom {
   }
 
   async #copyLink() {
-    await copy(address());
+    await copy(this.#address);
     const said = this.#root.querySelector(".copied");
     said.textContent = words("linkCopied");
     setTimeout(() => (said.textContent = ""), COPIED_MS);
@@ -146,12 +152,12 @@ class OpenRoom {
       avatar(this.#me.id),
       make("h2", { text: words("emptyTitle") }),
       make("p", { text: words("emptyText") }),
-      commandLine(address()),
-      commandLine(`curl -d hello ${address()}`),
+      commandLine(this.#address),
+      commandLine(`curl -d hello ${this.#address}`),
     ];
   }
-}
 
-function address() {
-  return location.origin + location.pathname;
+  get #address() {
+    return `${location.origin}/r/${encodeURIComponent(this.#slug)}`;
+  }
 }

@@ -1,7 +1,11 @@
 /** What somebody chose on this browser. Storage may be forbidden; then nothing is remembered. */
 
+/** In a frame, what the page around it wants, which is stronger: `#theme=dark&lang=ko`. */
+const wanted = new URLSearchParams(globalThis.location?.pathname.startsWith("/embed/") ? location.hash.slice(1) : "");
+
 /** @returns {string|null} */
 export function setting(name) {
+  if (wanted.has(name)) return wanted.get(name);
   try {
     return localStorage.getItem(`maru:${name}`);
   } catch {

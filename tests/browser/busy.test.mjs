@@ -9,7 +9,7 @@ const MOST_ROWS = 1_000;
 const BURST = 1_500;
 const SPEAKERS = 8;
 
-onStage("--rate-limit", "off");
+onStage(() => ["--rate-limit", "off"]);
 
 describe("after a burst", () => {
   test("the newest thousand are on the page, in order, each once, and the others come by scrolling", async () => {

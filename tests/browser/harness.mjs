@@ -113,7 +113,10 @@ export async function openBrowser(...flags) {
     executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", ...flags,
+      "--disable-component-update", "--disable-sync",
+      // In place of Playwright's own list, which has storage in frames not be as people's browsers have it.
+      "--disable-features=Translate,MediaRouter,OptimizationHints,HttpsUpgrades,PaintHolding",
+      ...flags,
     ],
   });
 }

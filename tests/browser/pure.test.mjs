@@ -17,10 +17,10 @@ import { isEmojiAlone, isLong, partsOf } from "../../src/page/text.js";
 import { Timeline } from "../../src/page/timeline.js";
 import { Typists, typingOf } from "../../src/page/typing.js";
 import { learn } from "../../src/page/words.js";
+import { ANN, settled, World } from "./world.mjs";
 
 learn(JSON.parse(await readFile(new URL("../../src/page/words.json", import.meta.url))));
 
-const ANN = { id: "a", name: "Ann", kind: "guest" };
 const BEN = { id: "b", name: "Ben", kind: "guest" };
 const NOON = new Date(2026, 0, 15, 12).getTime();
 
@@ -375,52 +375,6 @@ describe("an outbox", () => {
 });
 
 describe("a connection", () => {
-  /** A browser's world in which the test is the network. */
-  class World extends EventTarget {
-    sources = [];
-    asked = [];
-    answers = [];
-    document = Object.assign(new EventTarget(), { visibilityState: "visible" });
-
-    constructor() {
-      super();
-      const world = this;
-      this.addEventListener = this.addEventListener.bind(this);
-      this.EventSource = class extends EventTarget {
-        readyState = 0;
-        constructor(url) {
-          super();
-          this.url = url;
-          world.sources.push(this);
-        }
-        close() {
-          this.readyState = 2;
-        }
-        give(kind, data) {
-          this.readyState = 1;
-          const message = Object.assign(new Event(kind), { data: JSON.stringify(data) });
-          if (kind === "message") this.onmessage(message);
-          else this.dispatchEvent(message);
-        }
-        greet(cursor, resumed = false) {
-          this.give("hello", { room: "lobby", user: ANN, cursor, tip: cursor, online: 1, resumed });
-          this.give("live", { tip: cursor });
-        }
-      };
-    }
-
-    get source() {
-      return this.sources.at(-1);
-    }
-
-    fetch = async (url, { method, body }) => {
-      this.asked.push({ url, method, body: body && JSON.parse(body) });
-      const [status, answer = {}, headers = {}] = this.answers.shift() ?? [];
-      if (status === undefined) throw new TypeError("Failed to fetch");
-      return new Response(JSON.stringify(answer), { status, headers });
-    };
-  }
-
   function enter(t) {
     t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
     const world = new World();
@@ -436,7 +390,6 @@ describe("a connection", () => {
     );
     return { world, room, log, tick: (ms) => t.mock.timers.tick(ms) };
   }
-  const settled = () => new Promise((resolve) => setImmediate(resolve));
 
   test("hands over each event once, and reports the states", (t) => {
     const { world, log, room } = enter(t);
@@ -674,7 +627,6 @@ describe("a stream that tabs share", () => {
     open.push(inbox);
     return { log, inbox, world };
   }
-  const settled = () => new Promise((resolve) => setImmediate(resolve));
 
   test("is opened once, and all hear all of it", async () => {
     const browser = new Browser();

@@ -9,8 +9,8 @@ export let server;
 /** Those whose pages are looked after: whoever arrives is put here. */
 export let people;
 
-/** Sets the stage for all tests of a file. @param {string[]} flags  of the server */
-export function onStage(...flags) {
+/** Sets the stage for all tests of a file. @param {() => string[]} [flags]  of the server */
+export function onStage(flags = () => []) {
   before(async () => {
     browser = await openBrowser();
   });
@@ -18,7 +18,7 @@ export function onStage(...flags) {
 
   beforeEach(async () => {
     people = [];
-    server = await Server.start(...flags);
+    server = await Server.start(...flags());
   });
 
   /** Whatever a test was about: nobody may have seen an error, a dialog or a violation of the policy. */

@@ -17,6 +17,7 @@ mod members;
 mod moderation;
 mod ops;
 mod outside;
+mod page;
 mod people;
 mod pods;
 mod presence;

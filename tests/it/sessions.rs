@@ -4,6 +4,10 @@ use loadtest::{
     http::{Request, Response},
     stream::Listen,
 };
+use maru::{
+    clock,
+    identity::{Seal, Session},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Maru, assert_problem, deadline, wait_for};
@@ -64,6 +68,29 @@ fn a_session_is_a_person_a_token_and_a_cookie() {
     assert_eq!(by_cookie.headers.get("set-cookie"), None);
     // No body at all is a guest too.
     assert_eq!(maru.client().send(&Request::new("POST", "/api/session")).unwrap().status, 201);
+}
+
+#[test]
+fn a_session_that_is_used_does_not_end() {
+    let secret = "a secret of some length";
+    let maru = Maru::with(&["--secret", secret]);
+    let seal = Seal::new(&[secret.into()]);
+    let two_days_ago = clock::seconds() - 2 * DAY_MS / 1000;
+    let old = Session::guest("Ann".parse().unwrap(), two_days_ago);
+    let token = seal.session(&old);
+    let by_token = maru.client_as(&token).get("/api/session").unwrap().json();
+    let by_cookie =
+        maru.client().header("Cookie", &format!("maru_session={token}")).get("/api/session").unwrap();
+    let cookie = by_cookie.headers.get("set-cookie").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
+    assert_eq!(by_cookie.json().get("token"), None, "scripts cannot read the cookie, and shall not");
+    for new in [by_token["token"].as_str().unwrap(), &cookie] {
+        let session = seal.read_session(new).unwrap();
+        assert_eq!((session.id, &session.user), (old.id, &old.user));
+        assert!(session.expires > old.expires + DAY_MS / 1000);
+    }
+    assert!(by_token["expires_at"].as_u64().unwrap() > (old.expires + 1) * 1000);
+    let young = maru.client_as(by_token["token"].as_str().unwrap()).get("/api/session").unwrap().json();
+    assert_eq!(young.get("token"), None);
 }
 
 #[test]
