@@ -13,6 +13,7 @@ export function showState(root, state) {
   const connection = root.querySelector(".connection");
   connection.dataset.state = state;
   connection.querySelector(".label").textContent = words(shown);
+  root.classList.toggle("refused", state === "refused");
   root.classList.toggle("lost", lost && root.classList.contains("lost"));
   clearTimeout(lostFor);
   if (lost) lostFor = setTimeout(() => root.classList.add("lost"), WORTH_SAYING_MS);

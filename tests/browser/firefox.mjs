@@ -69,6 +69,24 @@ export class Firefox {
     return this.#ask("POST", "/refresh", {});
   }
 
+  tab() {
+    return this.#ask("GET", "/window");
+  }
+
+  /** Another one, which then is the one that is driven. */
+  async openTab() {
+    const { handle } = await this.#ask("POST", "/window/new", { type: "tab" });
+    await this.#ask("POST", "/window", { handle });
+  }
+
+  /** Another than the one that is driven. */
+  async closeTab(handle) {
+    const driven = await this.tab();
+    await this.#ask("POST", "/window", { handle });
+    await this.#ask("DELETE", "/window");
+    await this.#ask("POST", "/window", { handle: driven });
+  }
+
   /** Nobody to any server: cookies are for all ports of a host. */
   forget() {
     return this.#ask("DELETE", "/cookie");

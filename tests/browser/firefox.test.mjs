@@ -197,6 +197,20 @@ describe("in Firefox", () => {
     }
   });
 
+  test("two tabs share a stream, and one goes on when the other, which had it, is closed", async () => {
+    await enter("lobby");
+    const first = await firefox.tab();
+    await firefox.openTab();
+    await enter("lobby");
+    await firefox.until(() => navigator.locks.query().then(({ held, pending }) => held.length === 1 && pending.length === 1));
+    const { cookie } = await server.say("lobby", "to both");
+    await seesOnly(["to both"]);
+    await firefox.closeTab(first);
+    await firefox.until(() => navigator.locks.query().then(({ held, pending }) => held.length === 1 && pending.length === 0));
+    await server.say("lobby", "to one", { cookie });
+    await seesOnly(["to both", "to one"]);
+  });
+
   test("hostile texts and names stay text", async () => {
     await enter("lobby");
     const { cookie } = await server.say("lobby", HOSTILE_TEXTS[0], { name: HOSTILE_NAME });
