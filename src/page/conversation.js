@@ -40,6 +40,8 @@ export class Conversation {
   #timeline;
   #list;
   #composer;
+  #newest;
+  #announcer;
 
   /** Unsent messages that wait until it is known who I am; what stops those under way. */
   #kept = [];
@@ -82,7 +84,9 @@ export class Conversation {
       onrecall: () => this.#recall(),
       onwrite: () => settings.onwrite?.(),
     });
-    this.#find(".newest").addEventListener("click", () => this.#goToNewest());
+    this.#newest = this.#find(".newest");
+    this.#announcer = this.#find(".announcer");
+    this.#newest.addEventListener("click", () => this.#goToNewest());
     this.#remember();
     // In a frame it would take the focus away from the page around it.
     if (window === top && matchMedia("(hover: hover)").matches) this.#find("textarea").focus();
@@ -182,9 +186,8 @@ export class Conversation {
   #announce({ user, text }, isNews) {
     if (!this.#list.isAtEnd) this.#fresh++;
     if (!isNews) return;
-    const announcer = this.#find(".announcer");
-    announcer.append(make("p", { text: `${user.name}: ${text}` }));
-    while (announcer.childElementCount > ANNOUNCED) announcer.firstElementChild.remove();
+    this.#announcer.append(make("p", { text: `${user.name}: ${text}` }));
+    while (this.#announcer.childElementCount > ANNOUNCED) this.#announcer.firstElementChild.remove();
   }
 
   #say(text) {
@@ -248,9 +251,8 @@ export class Conversation {
 
   #scrolled() {
     if (this.#list.isAtEnd && !this.#detached) this.#fresh = 0;
-    const newest = this.#find(".newest");
-    newest.hidden = this.#list.isAtEnd && !this.#detached;
-    newest.textContent = this.#fresh ? words("fresh", { n: this.#fresh }) : words("newest");
+    this.#newest.hidden = this.#list.isAtEnd && !this.#detached;
+    this.#newest.textContent = this.#fresh ? words("fresh", { n: this.#fresh }) : words("newest");
     if (this.#begun && this.#older === "more" && this.#list.above < AHEAD) this.#loadOlder();
     if (this.#detached && this.#list.below < AHEAD) this.#loadNewer();
     this.#settings.onlook?.();

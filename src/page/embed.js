@@ -31,8 +31,8 @@ function put(script) {
 function frame(script, room) {
   const element = document.createElement("iframe");
   const address = new URL(`/embed/${encodeURIComponent(room)}`, import.meta.url);
-  address.hash = new URLSearchParams(choices(script));
-  element.src = address;
+  address.hash = new URLSearchParams(choices(script)).toString();
+  element.src = address.href;
   element.title = script.title || room;
   element.loading = "lazy";
   Object.assign(element.style, { display: "block", boxSizing: "border-box", width: "100%", height: height(script), border: "0" });

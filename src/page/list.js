@@ -140,15 +140,10 @@ const DRAW = {
   message: drawMessage,
   echo: drawMessage,
 
-  day(element, { ts }) {
-    element.className = "day";
-    element.replaceChildren(make("span", { text: dayOf(ts) }));
-  },
-
-  notice(element, { entry }) {
-    element.className = "notice";
-    element.replaceChildren(make("span", { text: entry.texts.join(" · "), dir: "auto" }));
-  },
+  day: (element, { ts }) => drawLine(element, "day", dayOf(ts)),
+  notice: (element, { entry }) => drawLine(element, "notice", entry.texts.join(" · ")),
+  seen: (element, { text }) => drawLine(element, "seen", text),
+  fresh: (element, { text }) => drawLine(element, "fresh", text),
 
   gap(element, { entry }, { onload, ondismiss }) {
     element.className = "gap";
@@ -156,16 +151,6 @@ const DRAW = {
     element.replaceChildren(make("span", { text }));
     if (entry.status === "open") element.append(button("load", () => onload(entry)));
     if (entry.status !== "loading") element.append(button("dismiss", () => ondismiss(entry)));
-  },
-
-  seen(element, { text }) {
-    element.className = "seen";
-    element.replaceChildren(make("span", { text, dir: "auto" }));
-  },
-
-  fresh(element, { text }) {
-    element.className = "fresh";
-    element.replaceChildren(make("span", { text }));
   },
 
   top(element, { status, beginning }, { onagain }) {
@@ -180,6 +165,11 @@ const DRAW = {
     element.replaceChildren(...content());
   },
 };
+
+function drawLine(element, kind, text) {
+  element.className = kind;
+  element.replaceChildren(make("span", { text, dir: "auto" }));
+}
 
 function drawMessage(element, row, handlers) {
   const { entry, mine, first } = row;

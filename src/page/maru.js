@@ -42,7 +42,7 @@
  * @property {(read: {room: string, user: string, seq: number}) => void} onread  `user`: an id
  * @property {(data: object) => void} onlive and `onping`, `onbye`: likewise
  *
- * @typedef {{base?: string, tokens?: import("./tokens.js").Tokens, world?: object}} Options  the server's origin, when it is not the
+ * @typedef {{base?: string, tokens?: import("./tokens.js").Tokens, world?: any}} Options  the server's origin, when it is not the
  *   page's; by what one is known, when it is not a cookie; what stands in for `globalThis` in tests
  */
 
@@ -109,6 +109,7 @@ export async function startRoom(members, { name, clientId = newId() } = {}, opti
 
 /** The server said no: `code` is stable (`too_large`, `forbidden`, …), `message` is for people. */
 export class MaruError extends Error {
+  /** @param {number} status  0 without an answer @param {{code?: string, detail?: string, title?: string}} [problem] */
   constructor(status, { code, detail, title } = {}) {
     super(detail || title || `HTTP ${status}`);
     this.name = "MaruError";
@@ -152,7 +153,7 @@ export class Room {
    * @returns {Promise<{events: Event[], tip: string, before: string|null, after: string|null}>}
    */
   history(page = {}) {
-    return this.#demand("GET", `/api/history?${new URLSearchParams({ room: this.#name, ...page })}`);
+    return this.#demand("GET", `/api/history?${query({ room: this.#name, ...page })}`);
   }
 
   /** Change the text of a message of mine. */
@@ -282,12 +283,12 @@ export class Inbox {
 
   /** A page of my rooms, newest activity first. @param {{after?: string, limit?: number}} [page] */
   async rooms(page = {}) {
-    return demand(await ask(this.#options, "GET", `/api/chat/?${new URLSearchParams(page)}`));
+    return demand(await ask(this.#options, "GET", `/api/chat/?${query(page)}`));
   }
 
   /** People whose name begins so. @returns {Promise<{users: {id: string, name: string}[]}>} */
   async search(q, limit = 20) {
-    return demand(await ask(this.#options, "GET", `/api/chat/search?${new URLSearchParams({ q, limit })}`));
+    return demand(await ask(this.#options, "GET", `/api/chat/search?${query({ q, limit })}`));
   }
 
   close() {
@@ -298,8 +299,9 @@ export class Inbox {
 /** A stream as long as the page lives: watched, made anew, and gone on with where it was. */
 class Stream {
   me = null;
+  /** @type {State} */
   state = "connecting";
-  /** Resolves once a stream has answered. */
+  /** Resolves once a stream has answered. @type {Promise<void>} */
   greeted;
 
   #place;
@@ -582,7 +584,7 @@ class SharedSource {
     else this.#settings.onhear(kind, data, id);
   }
 
-  /** From another tab. */
+  /** From another tab. @param {any} heard */
   #take({ ask, cursor, answer, to, ...message }) {
     if (ask) return this.#hello && this.#channel.postMessage({ to: ask, answer: this.#answer(cursor) });
     if (answer) return to === this.#id && answer.forEach((one) => this.#give(one));
@@ -610,12 +612,18 @@ class SharedSource {
   }
 }
 
-/** Asks as whoever I am. With tokens: as somebody new, where there is none or the server does not take it any more. */
+/**
+ * Asks as whoever I am. With tokens: as somebody new, where there is none or the server does not take it any more.
+ *
+ * @typedef {[method: string, path: string, body?: object, headers?: object]} Request
+ * @param {Options} options @param {Request} request
+ */
 async function ask(options, ...request) {
   const answer = await askOnce(options, ...request);
   return options.tokens && answer.status === 401 ? askOnce(options, ...request) : answer;
 }
 
+/** @param {Options} options @param {Request} request */
 async function askOnce(options, ...request) {
   const refused = options.tokens && (await arrive(options));
   return refused ?? exchange(options, ...request);
@@ -639,7 +647,7 @@ async function ticket(options, path) {
   return status === 201 ? body.ticket : null;
 }
 
-/** Asks once. A token that comes with the answer is kept; one that is refused is not. */
+/** Asks once. A token that comes with the answer is kept; one that is refused is not. @param {Options} options */
 async function exchange({ base = "", tokens, world = globalThis }, method, path, body, headers = {}) {
   const token = tokens?.current;
   const stop = new AbortController();
@@ -664,6 +672,11 @@ async function exchange({ base = "", tokens, world = globalThis }, method, path,
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** @param {Record<string, any>} fields */
+function query(fields) {
+  return new URLSearchParams(fields);
 }
 
 function demand({ status, body }) {

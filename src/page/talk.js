@@ -38,6 +38,7 @@ export class Talk {
     this.#left = new LeftOff(unread > 0 ? read : null);
     pane.replaceChildren(fromTemplate("talk"));
     this.#find(".members-of").hidden = kind !== "group";
+    this.#find(".talk").classList.toggle("two", kind === "direct");
     this.#find(".members-of").addEventListener("click", onmembers);
     const title = rooms.title(this.#listed);
     this.#conversation = new Conversation(pane, {
