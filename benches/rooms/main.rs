@@ -1,23 +1,25 @@
 //! A page of somebody's room list, and a search by name: in a town of 100,000 people, for one of them who is in 1,000
 //! rooms, and for one whose rooms are all full. Beside criterion's mean, the 99th of 100.
 //!
-//! A store is measured by what it has under [`Store`]; [`town`] says what is in it.
+//! [`town`] says what is in a store.
 
 mod mariadb;
 mod sqlite;
 mod town;
 
 use std::{
+    any::Any,
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use maru::event::{ListPlace, Listed, MOST_MEMBERS, NameQuery, User, UserId};
+use maru::{
+    event::{ListPlace, Listed, MOST_MEMBERS, NameQuery, User, UserId},
+    log::Log,
+};
 use tokio::runtime::Runtime;
 
-use mariadb::MariaDb;
-use sqlite::Sqlite;
 use town::{FULL, Town};
 
 const PAGE: usize = 30;
@@ -27,10 +29,21 @@ const CALLS: usize = 1000;
 const MOST: Duration = Duration::from_millis(20);
 
 /// What is measured.
-trait Store {
-    fn name(&self) -> &'static str;
-    async fn page(&self, user: UserId, after: Option<ListPlace>) -> Vec<Listed>;
-    async fn search(&self, me: UserId, query: &NameQuery) -> Vec<User>;
+struct Store {
+    name: &'static str,
+    log: Log,
+    /// What it stands on, for as long.
+    _kept: Box<dyn Any>,
+}
+
+impl Store {
+    async fn page(&self, user: UserId, after: Option<ListPlace>) -> Vec<Listed> {
+        self.log.rooms_of(user, after, PAGE).await.unwrap()
+    }
+
+    async fn search(&self, me: UserId, query: &NameQuery) -> Vec<User> {
+        self.log.search(me, query.clone(), 20).await.unwrap()
+    }
 }
 
 /// What this process has had of the processors.
@@ -57,9 +70,9 @@ fn p99(store: &str, what: &str, mut call: impl FnMut()) {
     println!("{store}: {what}: p50 {half:?}, p99 {p99:?}, {verdict} {MOST:?}; processor {worked:?}");
 }
 
-fn measure(c: &mut Criterion, runtime: &Runtime, town: &Town, store: &impl Store) {
+fn measure(c: &mut Criterion, runtime: &Runtime, town: &Town, store: &Store) {
     let (me, full) = (town.people[0].id, town.people[1].id);
-    let name = store.name();
+    let name = store.name;
     // Every page in turn, so that the slowest are among them.
     let mut after = None;
     let mut walk = || {
@@ -93,8 +106,8 @@ fn measure(c: &mut Criterion, runtime: &Runtime, town: &Town, store: &impl Store
 fn rooms(c: &mut Criterion) {
     let town = Town::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    measure(c, &runtime, &town, &Sqlite::of(&town, &runtime));
-    measure(c, &runtime, &town, &MariaDb::of(&town, &runtime));
+    measure(c, &runtime, &town, &sqlite::store(&town, &runtime));
+    measure(c, &runtime, &town, &mariadb::store(&town, &runtime));
 }
 
 criterion_group!(benches, rooms);

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use maru::{
     archive::Archive,
-    event::{ListPlace, Listed, LogId, NameQuery, SearchKeys, User, UserId},
+    event::SearchKeys,
     log::{Ack, Log, Parts, RedisLog, Standing},
     pods::Pods,
 };
 use mysql_async::{Conn, Params, Value, prelude::Queryable};
-use testbed::Redis;
+use testbed::{MariaDb, Redis};
 use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
 
 use super::{
-    PAGE, Store,
+    Store,
     town::{Place, TEXT, Town},
 };
 
@@ -24,45 +23,22 @@ const POOL: &str = "--innodb-buffer-pool-size=512M";
 /// Rows of one statement.
 const ROWS: usize = 1000;
 
-pub(super) struct MariaDb {
-    log: Log,
-    _pods: Arc<Pods>,
-    _said: mpsc::Receiver<(LogId, Bytes)>,
-    _redis: Redis,
-    _mariadb: testbed::MariaDb,
-}
-
-impl Store for MariaDb {
-    fn name(&self) -> &'static str {
-        "mariadb"
-    }
-
-    async fn page(&self, user: UserId, after: Option<ListPlace>) -> Vec<Listed> {
-        self.log.rooms_of(user, after, PAGE).await.unwrap()
-    }
-
-    async fn search(&self, me: UserId, query: &NameQuery) -> Vec<User> {
-        self.log.search(me, query.clone(), 20).await.unwrap()
-    }
-}
-
-impl MariaDb {
-    pub(super) fn of(town: &Town, runtime: &Runtime) -> Self {
-        let (redis, mariadb) = (Redis::start(), testbed::MariaDb::with(&[POOL]));
-        let database = mariadb.database();
-        runtime.block_on(async {
-            let archive = Archive::open(database.url()).await.unwrap();
-            fill(&mut Conn::from_url(database.url()).await.unwrap(), town).await;
-            let (said, _said) = mpsc::channel(1);
-            let (url, pod, ack) = (redis.url(), Uuid::now_v7(), Ack::Buffered);
-            let parts = Parts { url, pod, archive: archive.clone(), ack, channel: None, said };
-            let log = RedisLog::new(parts).unwrap();
-            let _pods = Pods::join(pod, archive, Arc::clone(&log));
-            let is_agreed = |standing: &Standing| matches!(standing, Standing::Agreed(_));
-            log.standing().wait_for(is_agreed).await.unwrap();
-            MariaDb { log: Log::Redis(log), _pods, _said, _redis: redis, _mariadb: mariadb }
-        })
-    }
+pub(super) fn store(town: &Town, runtime: &Runtime) -> Store {
+    let (redis, mariadb) = (Redis::start(), MariaDb::with(&[POOL]));
+    let database = mariadb.database();
+    runtime.block_on(async {
+        let archive = Archive::open(database.url()).await.unwrap();
+        fill(&mut Conn::from_url(database.url()).await.unwrap(), town).await;
+        let (said, heard) = mpsc::channel(1);
+        let (url, pod, ack) = (redis.url(), Uuid::now_v7(), Ack::Buffered);
+        let parts = Parts { url, pod, archive: archive.clone(), ack, channel: None, said };
+        let log = RedisLog::new(parts).unwrap();
+        let pods = Pods::join(pod, archive, Arc::clone(&log));
+        let is_agreed = |standing: &Standing| matches!(standing, Standing::Agreed(_));
+        log.standing().wait_for(is_agreed).await.unwrap();
+        let kept = Box::new((pods, heard, redis, mariadb));
+        Store { name: "mariadb", log: Log::Redis(log), _kept: kept }
+    })
 }
 
 async fn fill(filling: &mut Conn, town: &Town) {

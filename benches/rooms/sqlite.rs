@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maru::{
-    event::{ListPlace, Listed, NameQuery, SearchKeys, User, UserId},
+    event::SearchKeys,
     log::{Log, SqliteLog},
 };
 use rusqlite::{Connection, params};
@@ -11,53 +11,32 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    PAGE, Store,
+    Store,
     town::{Place, TEXT, Town},
 };
 
-pub(super) struct Sqlite {
-    log: Log,
-    _data: TempDir,
-}
-
-impl Store for Sqlite {
-    fn name(&self) -> &'static str {
-        "sqlite"
-    }
-
-    async fn page(&self, user: UserId, after: Option<ListPlace>) -> Vec<Listed> {
-        self.log.rooms_of(user, after, PAGE).await.unwrap()
-    }
-
-    async fn search(&self, me: UserId, query: &NameQuery) -> Vec<User> {
-        self.log.search(me, query.clone(), 20).await.unwrap()
-    }
-}
-
-impl Sqlite {
-    pub(super) fn of(town: &Town, runtime: &Runtime) -> Self {
-        let data = TempDir::new().unwrap();
-        let log = SqliteLog::open(data.path(), |_| {}).unwrap();
-        runtime.block_on(Log::Sqlite(Arc::new(log)).close());
-        let mut connection = Connection::open(data.path().join("maru.db")).unwrap();
-        let filling = connection.transaction().unwrap();
-        for user in &town.people {
-            let SearchKeys { name, initials } = SearchKeys::of(&user.name);
-            filling
-                .prepare_cached(
-                    "INSERT INTO users (id, kind, name, name_key, initials, created)
+pub(super) fn store(town: &Town, runtime: &Runtime) -> Store {
+    let data = TempDir::new().unwrap();
+    let log = SqliteLog::open(data.path(), |_| {}).unwrap();
+    runtime.block_on(Log::Sqlite(Arc::new(log)).close());
+    let mut connection = Connection::open(data.path().join("maru.db")).unwrap();
+    let filling = connection.transaction().unwrap();
+    for user in &town.people {
+        let SearchKeys { name, initials } = SearchKeys::of(&user.name);
+        filling
+            .prepare_cached(
+                "INSERT INTO users (id, kind, name, name_key, initials, created)
                      VALUES (?1, 'guest', ?2, ?3, ?4, 0)",
-                )
-                .unwrap()
-                .execute(params![user.id.0.as_bytes(), user.name.as_str(), name, initials])
-                .unwrap();
-        }
-        town.rooms.iter().for_each(|place| fill(&filling, town, place));
-        filling.commit().unwrap();
-        drop(connection);
-        let log = Log::Sqlite(Arc::new(SqliteLog::open(data.path(), |_| {}).unwrap()));
-        Sqlite { log, _data: data }
+            )
+            .unwrap()
+            .execute(params![user.id.0.as_bytes(), user.name.as_str(), name, initials])
+            .unwrap();
     }
+    town.rooms.iter().for_each(|place| fill(&filling, town, place));
+    filling.commit().unwrap();
+    drop(connection);
+    let log = Log::Sqlite(Arc::new(SqliteLog::open(data.path(), |_| {}).unwrap()));
+    Store { name: "sqlite", log, _kept: Box::new(data) }
 }
 
 fn fill(filling: &Connection, town: &Town, place: &Place) {
