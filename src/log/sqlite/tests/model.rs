@@ -238,11 +238,13 @@ impl World {
     }
 
     fn members(&self, group: &Group) -> Vec<Member> {
-        let member = |seat: &Seat| {
+        let is_orphaned = group.seats.iter().all(|seat| seat.role == Role::Member);
+        let member = |(n, seat): (usize, &Seat)| {
             let user = self.people.iter().find(|user| user.id == seat.user).unwrap().clone();
-            Member { user, role: seat.role, read: seat.read }
+            let role = if is_orphaned && n == 0 { Role::Owner } else { seat.role };
+            Member { user, role, read: seat.read }
         };
-        group.seats.iter().map(member).collect()
+        group.seats.iter().enumerate().map(member).collect()
     }
 
     fn compare_rights(&self, person: &User) {

@@ -64,8 +64,8 @@ impl Batch<'_> {
         }
         match &append.draft {
             Draft::Message { .. } => Ok(()),
-            // An open room goes by its slug alone; one that all have left has nothing to show.
-            Draft::Delete { .. } if members.is_some_and(<[_]>::is_empty) => {
+            // An open room goes by its slug alone.
+            Draft::Delete { .. } if members.is_some_and(<[_]>::is_empty) && self.is_open(room)? => {
                 Err(LogErrorKind::NotFound.into())
             }
             Draft::Edit { target, .. } => self.check_standing(room, *target, Some(actor)),
@@ -84,6 +84,12 @@ impl Batch<'_> {
             Draft::Leave { member } if member.id == actor => Err(LogErrorKind::NotFound.into()),
             Draft::Leave { .. } => Err(LogErrorKind::NoChange.into()),
         }
+    }
+
+    fn is_open(&self, room: RoomId) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM rooms WHERE id = ?1 AND kind = 'open')")?
+            .query_row([room], |row| row.get(0))
     }
 
     /// Is there such a message, of this author if one has to be?
