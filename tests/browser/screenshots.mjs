@@ -248,9 +248,10 @@ class Member {
     await this.ask("POST", `/api/chat/${room}/read`, { seq: Number(tip.split("-")[1]) });
   }
 
-  /** There, as far as others see. */
-  listen(path, signal) {
-    return this.#fetch("GET", path, { signal });
+  /** There, as far as others see. Read to its end, for a body that nobody reads is closed when it is tidied away. */
+  async listen(path, signal) {
+    const { body } = await this.#fetch("GET", path, { signal });
+    body.pipeTo(new WritableStream()).catch(() => {});
   }
 
   async ask(method, path, body) {
