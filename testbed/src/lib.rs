@@ -6,12 +6,13 @@
 
 mod mariadb;
 mod nats;
+mod port;
 mod process;
 mod redis;
 mod tls;
 
 pub use mariadb::{Database, MariaDb};
 pub use nats::Nats;
-pub use process::free_port;
+pub use port::Port;
 pub use redis::{Aof, Redis};
 pub use tls::Tls;

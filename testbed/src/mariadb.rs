@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::{
     Tls,
-    process::{Process, free_port, inside},
+    port::Port,
+    process::{Process, inside},
 };
 
 /// `mariadbd`, from Debian's package; it stands in for MySQL.
@@ -60,7 +61,7 @@ impl MariaDb {
             "no database could be made: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let process = Process::new("mariadbd", inside(data.path(), "log"), free_port());
+        let process = Process::new("mariadbd", inside(data.path(), "log"), Port::any());
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let mut server = MariaDb { process, data, args, databases: AtomicU32::new(0), options };
         server.start_again();

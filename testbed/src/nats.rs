@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 use crate::{
     Tls,
-    process::{Process, free_port, inside},
+    port::Port,
+    process::{Process, inside},
 };
 
 /// `nats-server`, from Debian's package.
@@ -40,7 +41,7 @@ impl Nats {
 
     fn at(scheme: &'static str, config: &str) -> Self {
         let data = TempDir::new().expect("a directory can be made");
-        let process = Process::new("nats-server", inside(data.path(), "log"), free_port());
+        let process = Process::new("nats-server", inside(data.path(), "log"), Port::any());
         let mut nats = Nats { process, data, config: config.to_owned(), scheme };
         nats.start_again();
         nats

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,17 +12,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::port::Port;
+
 /// How long a server may take to start or to end. Nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port of the loopback that nobody listens on now.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    listener.local_addr().expect("it has an address").port()
-}
 
 /// A process that serves a port.
 #[derive(Debug)]
@@ -30,12 +23,12 @@ pub(crate) struct Process {
     name: &'static str,
     child: Option<Child>,
     log: PathBuf,
-    port: u16,
+    port: Port,
 }
 
 impl Process {
     /// Nothing runs yet; what it says will be written to `log`.
-    pub(crate) fn new(name: &'static str, log: PathBuf, port: u16) -> Self {
+    pub(crate) fn new(name: &'static str, log: PathBuf, port: Port) -> Self {
         Process { name, child: None, log, port }
     }
 
@@ -62,11 +55,11 @@ impl Process {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.port.address()
     }
 
     /// Does anybody listen there?

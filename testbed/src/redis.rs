@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::{
     Tls,
-    process::{Process, free_port, inside},
+    port::Port,
+    process::{Process, inside},
 };
 
 /// When the append-only file goes to the disk.
@@ -34,7 +35,7 @@ pub struct Redis {
     data: TempDir,
     args: Vec<String>,
     /// Where it listens for TLS, if it does.
-    tls_port: Option<u16>,
+    tls_port: Option<Port>,
 }
 
 impl Redis {
@@ -53,17 +54,17 @@ impl Redis {
 
     /// The same over TLS, as its URL says.
     pub fn over_tls(aof: Aof, args: &[&str], tls: &Tls) -> Self {
-        let port = free_port();
+        let port = Port::any();
         let file = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
         let (certificate, key) = (file(tls.certificate()), file(tls.key()));
-        let port_arg = port.to_string();
+        let port_arg = port.number().to_string();
         let tls = ["--tls-port", &port_arg, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         // Who the client is it learns by the password.
         let args = [args, &tls, &["--tls-auth-clients", "no"]].concat();
         Redis::at(aof, &args, Some(port))
     }
 
-    fn at(aof: Aof, args: &[&str], tls_port: Option<u16>) -> Self {
+    fn at(aof: Aof, args: &[&str], tls_port: Option<Port>) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let (append, sync) = match aof {
             Aof::Always => ("yes", "always"),
@@ -73,7 +74,7 @@ impl Redis {
         let fixed =
             ["--save", "", "--maxmemory-policy", "noeviction", "--appendonly", append, "--appendfsync", sync];
         let args = fixed.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        let process = Process::new("redis-server", inside(data.path(), "log"), free_port());
+        let process = Process::new("redis-server", inside(data.path(), "log"), Port::any());
         let mut redis = Redis { process, data, args, tls_port };
         redis.start_again();
         redis
@@ -86,8 +87,8 @@ impl Redis {
 
     /// The same, as this user; `rediss://…` if it was started over TLS.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        match self.tls_port {
-            Some(port) => format!("rediss://{user}:{password}@127.0.0.1:{port}"),
+        match &self.tls_port {
+            Some(port) => format!("rediss://{user}:{password}@{}", port.address()),
             None => format!("redis://{user}:{password}@127.0.0.1:{}", self.process.port()),
         }
     }

@@ -13,6 +13,7 @@ use std::{
 use loadtest::http::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use testbed::Port;
 
 use super::{PATIENCE, deadline};
 
@@ -29,7 +30,7 @@ pub struct Pod {
     start: Start,
     data: TempDir,
     child: Child,
-    address: SocketAddr,
+    port: Port,
     pub greeting: Vec<String>,
     log: Arc<Mutex<String>>,
     log_reader: Option<JoinHandle<()>>,
@@ -38,15 +39,15 @@ pub struct Pod {
 impl Pod {
     pub(super) fn start(start: Start) -> Self {
         let data = TempDir::new().expect("a directory can be made");
-        let any = "127.0.0.1:0".parse().expect("an address");
+        let port = Port::any();
         let log = Arc::default();
-        let launched = launch(&start, any, data.path(), &log).unwrap_or_else(|e| panic!("{e}"));
-        let Launched { child, address, greeting, log_reader } = launched;
-        Pod { start, data, child, address, greeting, log, log_reader: Some(log_reader) }
+        let launched = launch(&start, port.address(), data.path(), &log).unwrap_or_else(|e| panic!("{e}"));
+        let Launched { child, greeting, log_reader } = launched;
+        Pod { start, data, child, port, greeting, log, log_reader: Some(log_reader) }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     pub fn data(&self) -> &Path {
@@ -54,7 +55,7 @@ impl Pod {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(self.address)
+        Client::new(self.address())
     }
 
     /// `kill -9`.
@@ -65,10 +66,10 @@ impl Pod {
 
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
-        let launched =
-            launch(&self.start, self.address, self.data.path(), &self.log).unwrap_or_else(|e| panic!("{e}"));
+        let launched = launch(&self.start, self.address(), self.data.path(), &self.log)
+            .unwrap_or_else(|e| panic!("{e}"));
         let log_reader;
-        Launched { child: self.child, address: self.address, greeting: self.greeting, log_reader } = launched;
+        Launched { child: self.child, greeting: self.greeting, log_reader } = launched;
         self.log_reader = Some(log_reader);
     }
 
@@ -117,14 +118,13 @@ impl Drop for Pod {
         _ = self.child.kill();
         _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the log of {}:\n{}", self.address, self.log());
+            eprintln!("the log of {}:\n{}", self.address(), self.log());
         }
     }
 }
 
 struct Launched {
     child: Child,
-    address: SocketAddr,
     greeting: Vec<String>,
     log_reader: JoinHandle<()>,
 }
@@ -153,7 +153,6 @@ fn launch(
     });
     let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut greeting = Vec::new();
-    let mut address = None;
     // The greeting ends with the limit of streams.
     while !greeting.last().is_some_and(|line: &String| line.contains("streams at once")) {
         let mut line = String::new();
@@ -163,10 +162,9 @@ fn launch(
             let said = log.lock().expect("no panic while locked").clone();
             return Err(format!("it ended before it listened: {status:?} {greeting:?}\n{said}"));
         }
-        address = address.or_else(|| line.split("http://").nth(1)?.trim().parse().ok());
         greeting.push(line.trim_end().to_owned());
     }
     // Whatever else it says is read, so that it never waits for us.
     std::thread::spawn(move || std::io::copy(&mut out.by_ref(), &mut std::io::sink()));
-    Ok(Launched { child, address: address.expect("it says where it listens"), greeting, log_reader })
+    Ok(Launched { child, greeting, log_reader })
 }
