@@ -124,6 +124,11 @@ impl MemberRoom {
         }
         MemberRoom { id, shape, name, members }
     }
+
+    /// What somebody may do in it, if they are in it.
+    pub fn role_of(&self, user: UserId) -> Option<Role> {
+        self.members.iter().find(|member| member.user.id == user).map(|member| member.role)
+    }
 }
 
 /// A room that is to be made.

@@ -63,8 +63,8 @@ async fn moderating(call: &Call, name: &str) -> Result<Moderator, Problem> {
     };
     let group = call.app.chat.log().member_room(RoomId(id)).await?.ok_or_else(Problem::not_found)?;
     if !is_admin {
-        let me = group.members.iter().find(|member| member.user.id == user.id);
-        if me.ok_or_else(Problem::not_found)?.role != Role::Owner && group.shape == Shape::Group {
+        let role = group.role_of(user.id).ok_or_else(Problem::not_found)?;
+        if role != Role::Owner && group.shape == Shape::Group {
             return Err(Problem::forbidden("in a group, that is for its owner"));
         }
     }
@@ -84,9 +84,8 @@ pub(super) async fn right(call: &Call, room: &Room) -> Result<Right, Problem> {
         return Ok(Right::Author);
     }
     let me = call.acting()?.user.id;
-    let members = call.app.chat.log().member_room(room.id).await?.map_or(Vec::new(), |room| room.members);
-    let is_owner = members.iter().any(|member| member.user.id == me && member.role == Role::Owner);
-    Ok(if is_owner { Right::Moderator } else { Right::Author })
+    let role = call.app.chat.log().member_room(room.id).await?.and_then(|room| room.role_of(me));
+    Ok(if role == Some(Role::Owner) { Right::Moderator } else { Right::Author })
 }
 
 /// Tells the operator's log that a moderator took a message away.

@@ -11,7 +11,6 @@
  * @property {(event: object) => string|null} [tell]  a quiet line for somebody who came or left
  * @property {(rows: object[]) => object[]} [adorn]  the rows as the page shows them
  * @property {() => void} [onlook]  the view, or what is in it, has changed
- * @property {() => void} [onwrite]  somebody is typing here
  */
 
 import { Composer } from "./composer.js";
@@ -20,6 +19,7 @@ import { MessageList } from "./list.js";
 import { formatCursor, newId, parseCursor } from "./maru.js";
 import { maySendAgain, Outbox } from "./outbox.js";
 import { Timeline } from "./timeline.js";
+import { tellTyping, typingOf } from "./typing.js";
 import { words } from "./words.js";
 
 /** Rows on the page; further ones come from history when one goes there. */
@@ -42,6 +42,7 @@ export class Conversation {
   #composer;
   #newest;
   #announcer;
+  #typing;
 
   /** Unsent messages that wait until it is known who I am; what stops those under way. */
   #kept = [];
@@ -82,10 +83,11 @@ export class Conversation {
       onsend: (text) => this.#say(text),
       onedit: (seq, text) => this.#room.edit(seq, text),
       onrecall: () => this.#recall(),
-      onwrite: () => settings.onwrite?.(),
+      onwrite: () => tellTyping(this.#room),
     });
     this.#newest = this.#find(".newest");
     this.#announcer = this.#find(".announcer");
+    this.#typing = this.#find(".typing");
     this.#newest.addEventListener("click", () => this.#goToNewest());
     this.#remember();
     // In a frame it would take the focus away from the page around it.
@@ -133,9 +135,9 @@ export class Conversation {
     this.#list.draw();
   }
 
-  /** A quiet line above where one writes: who else is writing. */
-  tell(text) {
-    this.#find(".typing").textContent = text;
+  /** @param {string[]} names  who else is writing now */
+  showTyping(names) {
+    this.#typing.textContent = typingOf(names);
   }
 
   /** It leaves the page; what is being sent goes on. */

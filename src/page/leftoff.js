@@ -44,7 +44,6 @@ export function seenBefore(room) {
 }
 
 export function rememberSeen(room, cursor) {
-  if (seenBefore(room) === cursor) return;
   const others = remembered().filter(([name]) => name !== room);
   keep("seen", JSON.stringify([[room, cursor], ...others].slice(0, ROOMS)));
 }

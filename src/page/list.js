@@ -20,7 +20,6 @@ export class MessageList {
   #handlers;
   #drawn = new Map();
   #frame = 0;
-  #resized;
   #isClosed = false;
   #atEnd = true;
 
@@ -32,8 +31,7 @@ export class MessageList {
     this.#handlers = handlers;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.#walk(event));
-    this.#resized = new ResizeObserver(() => this.#atEnd && this.#toEnd());
-    this.#resized.observe(scroller);
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(scroller);
   }
 
   get isAtEnd() {
@@ -54,7 +52,6 @@ export class MessageList {
   close() {
     this.#isClosed = true;
     cancelAnimationFrame(this.#frame);
-    this.#resized.disconnect();
   }
 
   draw() {

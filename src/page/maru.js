@@ -249,6 +249,11 @@ export class Connection extends Room {
     return this.#stream.state;
   }
 
+  /** Up to where events have been handed over. @returns {string|null} */
+  get cursor() {
+    return this.#stream.cursor;
+  }
+
   /** Stop listening. Messages under way are still sent. */
   close() {
     this.#stream.close();
@@ -334,6 +339,10 @@ class Stream {
     return this.#source?.leads === true;
   }
 
+  get cursor() {
+    return this.#position.cursor;
+  }
+
   /** @param {() => void} act  once, when there is reason to believe that the server can be reached again */
   whenBack(act) {
     this.#waiting.push(act);
@@ -357,7 +366,7 @@ class Stream {
       name: `maru:${tokens ? `${tokens.name}:` : ""}${base}${this.#place.path}`,
       ticket: tokens && (() => ticket(this.#options, this.#place.path)),
       query: this.#place.query,
-      cursor: () => this.#position.cursor,
+      cursor: () => this.cursor,
       onhear: (kind, data, id) => source === this.#source && this.#hear(kind, JSON.parse(data), id),
       onlose: (isFinal) => source === this.#source && this.#lose(isFinal),
     });
@@ -385,7 +394,7 @@ class Stream {
       this.#failures = 0;
       this.#farewell = undefined;
       this.me = data.user;
-      if (!this.#position.cursor || !data.resumed) this.#position.start(data.cursor);
+      if (!this.cursor || !data.resumed) this.#position.start(data.cursor);
       this.#say("replaying");
     }
     if (kind === "live") this.#say("live");
@@ -399,7 +408,7 @@ class Stream {
   /** An inbox has places of its own, which only the id tells. */
   #isNext(event, id) {
     const place = parseCursor(id) ?? event;
-    const from = this.#position.cursor;
+    const from = this.cursor;
     const found = this.#position.take(place);
     // A server that keeps its promises announces its holes; one that does not is not believed.
     const to = formatCursor({ epoch: place.epoch, seq: place.seq - 1 });

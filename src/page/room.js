@@ -4,12 +4,12 @@ import { avatar } from "./avatar.js";
 import { Conversation } from "./conversation.js";
 import { commandLine, copy, fromTemplate, make } from "./dom.js";
 import { LeftOff, rememberSeen, seenBefore } from "./leftoff.js";
-import { connect, formatCursor, parseCursor, rename, startRoom } from "./maru.js";
+import { connect, parseCursor, rename, startRoom } from "./maru.js";
 import { People } from "./people.js";
 import { keep } from "./settings.js";
 import { showState } from "./state.js";
 import { putSwitches } from "./switches.js";
-import { tellTyping, Typists, TYPING_MS, typingOf } from "./typing.js";
+import { Typists, TYPING_MS } from "./typing.js";
 import { words } from "./words.js";
 
 /** So long it is said that a link was copied. */
@@ -32,8 +32,8 @@ class OpenRoom {
   #conversation;
   #people;
   #me = null;
-  #epoch = 1;
   #left = null;
+  #seen = null;
   #typists = new Typists();
 
   constructor(root, slug, options) {
@@ -51,7 +51,6 @@ class OpenRoom {
       invitation: () => this.#invitation(),
       adorn: (rows) => this.#left?.adorn(rows) ?? rows,
       onlook: () => this.#look(),
-      onwrite: () => tellTyping(this.#connection),
     });
     this.#people = new People(root, {
       onlist: () => this.#connection.members(),
@@ -68,10 +67,7 @@ class OpenRoom {
       onhello: (hello) => this.#greet(hello),
       onlive: () => this.#conversation.begin(),
       onevent: (event) => this.#event(event),
-      ongap: ({ to }) => {
-        this.#epoch = parseCursor(to).epoch;
-        this.#conversation.gap(to);
-      },
+      ongap: ({ to }) => this.#conversation.gap(to),
       onpresence: (presence) => this.#presence(presence),
       ontyping: ({ user }) => this.#typing(user),
       onstate: (state) => showState(this.#root, state),
@@ -81,7 +77,6 @@ class OpenRoom {
 
   #greet({ user, cursor, tip, online }) {
     this.#left ??= this.#leftOff(tip);
-    this.#epoch = parseCursor(cursor).epoch;
     this.#conversation.start(cursor);
     this.#become(user);
     this.#people.greet(online);
@@ -105,7 +100,6 @@ class OpenRoom {
   }
 
   #event(event) {
-    this.#epoch = event.epoch;
     this.#left.event(event, event.user?.id === this.#me.id, document.hidden && this.#conversation.hasBegun);
     this.#conversation.event(event, this.#connection.state === "live");
     if (!event.user) return;
@@ -130,13 +124,14 @@ class OpenRoom {
   }
 
   #showTyping() {
-    this.#conversation.tell(typingOf(this.#typists.names(Date.now())));
+    this.#conversation.showTyping(this.#typists.names(Date.now()));
   }
 
   /** What is seen is not new the next time. */
   #look() {
     if (document.hidden || !this.#conversation?.isAtEnd) return;
-    rememberSeen(this.#slug, formatCursor({ epoch: this.#epoch, seq: this.#conversation.seen }));
+    const { cursor } = this.#connection;
+    if (cursor !== this.#seen) rememberSeen(this.#slug, (this.#seen = cursor));
   }
 
   async #copyLink() {

@@ -6,7 +6,6 @@ import { fromTemplate, make } from "./dom.js";
 import { LeftOff } from "./leftoff.js";
 import { changeOf } from "./phrases.js";
 import { faceOf } from "./roomlist.js";
-import { tellTyping, typingOf } from "./typing.js";
 import { words } from "./words.js";
 
 /** Looked at for so long, messages are read. */
@@ -50,7 +49,6 @@ export class Talk {
       tell: (event) => (kind === "group" ? changeOf(event, me.id) : null),
       adorn: (rows) => this.#adorn(rows),
       onlook: () => this.#look(),
-      onwrite: () => tellTyping(room),
     });
     this.#conversation.start(tip);
     this.#conversation.become(me);
@@ -93,7 +91,7 @@ export class Talk {
     const counts = { n: room.members.length, online: online + 1 };
     const alone = online ? words("online") : words("offlineNow");
     this.#find(".sub").textContent = isGroup ? words("onlineOf", counts) : alone;
-    this.#conversation.tell(typingOf(this.#rooms.typists(this.id, Date.now())));
+    this.#conversation.showTyping(this.#rooms.typists(this.id, Date.now()));
     this.#conversation.draw();
     this.#look();
   }

@@ -9,7 +9,7 @@ const CHARACTERS = 1_000;
 
 const ADDRESS = /\bhttps?:\/\/[^\s<>"]+/giu;
 /** What ends a sentence ends no address; a bracket does if it was opened within. */
-const CLOSING = /[.,:;!?'’”…*_~)\]}。、！？」』）]$/u;
+const CLOSING = /[.,:;!?'’”…*_~)\]}。、！？」』）]/;
 /** A particle that is written on to a host, as in `https://a.example에서`. */
 const PARTICLE = /^(https?:\/\/[\w.-]*[a-z\d](?::\d+)?)[\uAC00-\uD7A3]/i;
 const OPENED = { ")": "(", "]": "[", "}": "{" };
@@ -66,14 +66,16 @@ export function isLong(text) {
 }
 
 function withoutEnd(address) {
-  let end = PARTICLE.exec(address)?.[1] ?? address;
-  while (CLOSING.test(end)) {
-    const [last] = end.slice(-1);
-    const count = (bracket) => end.split(bracket).length;
-    if (OPENED[last] && count(OPENED[last]) >= count(last)) break;
-    end = end.slice(0, -1);
+  const whole = PARTICLE.exec(address)?.[1] ?? address;
+  const count = (bracket) => whole.split(bracket).length;
+  const left = {};
+  for (const [close, open] of Object.entries(OPENED)) left[close] = count(close) - count(open);
+  let end = whole.length;
+  while (CLOSING.test(whole[end - 1])) {
+    if (left[whole[end - 1]]-- <= 0) break;
+    end--;
   }
-  return end;
+  return whole.slice(0, end);
 }
 
 /** An address that pretends to be of another host by a user name before it is no link. */

@@ -37,6 +37,13 @@ async function meet(person, typed, name) {
   await heading(person).filter({ hasText: name }).waitFor();
 }
 
+/** Ann and Ben, and Ann has opened the room of the two. */
+async function twoPeople() {
+  const [ann, ben] = [await arrive("Ann"), await arrive("Ben")];
+  await meet(ann, "Ben", "Ben");
+  return [ann, ben];
+}
+
 /** A group with everybody else in it. @returns {Promise<string>} its address */
 async function makeGroup(maker, name, others) {
   const { page } = maker;
@@ -82,9 +89,7 @@ describe("two people", () => {
   });
 
   test("see who is online", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("hello");
     await ann.page.locator(".sub", { hasText: "online" }).waitFor();
     await row(ann, "Ben").locator(".there").waitFor();
@@ -95,17 +100,13 @@ describe("two people", () => {
   });
 
   test("have one room, whoever begins", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await meet(ben, "Ann", "Ann");
     assert.equal(ann.page.url(), ben.page.url());
   });
 
   test("edit and delete what they said", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("a first verison");
     await ann.write("a secret");
     await ann.seesOnly(["a first verison", "a secret"]);
@@ -125,9 +126,7 @@ describe("two people", () => {
   });
 
   test("who comes back finds a line above what is new", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("one");
     await row(ben, "Ann").click();
     await ben.seesOnly(["one"]);
@@ -212,9 +211,7 @@ describe("a browser with two tabs", () => {
   });
 
   test("goes on with the other tab when the one with the stream is closed", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("one");
     await row(ben, "Ann").waitFor();
     const second = await ben.context.newPage();
@@ -452,9 +449,7 @@ describe("an address", () => {
 
 describe("through trouble", () => {
   test("what is said while the server is down is kept over a reload, and said once", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("before");
     await row(ben, "Ann").click();
     await ben.seesOnly(["before"]);
@@ -471,9 +466,7 @@ describe("through trouble", () => {
   });
 
   test("a page that was away catches up, with its list", async () => {
-    const ann = await arrive("Ann");
-    const ben = await arrive("Ben");
-    await meet(ann, "Ben", "Ben");
+    const [ann, ben] = await twoPeople();
     await ann.write("one");
     await row(ben, "Ann").click();
     await ben.seesOnly(["one"]);

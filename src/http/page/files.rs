@@ -92,8 +92,11 @@ impl Site {
 fn document(page: Page, version: &str) -> String {
     let link = |name: &&str| format!("<link rel=\"modulepreload\" href=\"/assets/{version}/{name}\">");
     let links: Vec<_> = needed(page).iter().filter(|name| **name != "app.js").map(link).collect();
-    let html = include_str!("../../page/index.html").replace("{{hash}}", version);
-    html.replace("{{preload}}", &links.join("\n    ")).replace("{{words}}", WORDS.trim_end())
+    include_str!("../../page/index.html")
+        .replace("{{hash}}", version)
+        .replace("{{preload}}", &links.join("\n    "))
+        .replace("{{words}}", WORDS.trim_end())
+        .replace("{{icon}}", source("icon.svg").trim_end())
 }
 
 /// The scripts that a page loads: its own, the one that loads that, and what they import.
@@ -112,11 +115,10 @@ fn needed(page: Page) -> Vec<&'static str> {
     names
 }
 
-/// A script as it was written.
+/// A file as it was written.
 pub(super) fn source(name: &str) -> &'static str {
-    let (.., bytes) =
-        ASSETS.iter().find(|(known, ..)| *known == name).expect("imports name files of the page");
-    std::str::from_utf8(bytes).expect("scripts are UTF-8")
+    let (.., bytes) = ASSETS.iter().find(|(known, ..)| *known == name).expect("it is a file of the page");
+    std::str::from_utf8(bytes).expect("files of the page are UTF-8")
 }
 
 /// A script without what only its readers need: lines of comment, indentation, empty lines. It does not look
