@@ -46,6 +46,8 @@ pub struct Metrics {
     pub refused_streams: Counter,
     /// Gaps that were announced.
     pub gaps: Counter,
+    /// Reads of the log for streams and polls that asked for more than is in memory.
+    pub replay_reads: Counter,
     warned: AtomicBool,
     scrape: Mutex<()>,
 }
@@ -119,6 +121,11 @@ impl Metrics {
         );
         registry.register("refused_streams", "Streams answered with a bye", self.refused_streams.clone());
         registry.register("gaps", "Gaps announced", self.gaps.clone());
+        registry.register(
+            "replay_reads",
+            "Reads of the log for streams and polls that asked for more than is in memory",
+            self.replay_reads.clone(),
+        );
 
         let stats = chat.reading().stats();
         let (rooms, hub) = chat.figures();

@@ -1,6 +1,6 @@
 //! The scenarios of the binary: thousands of readers in one thread, the floor beside every figure.
 //!
-//! [`fanout`] measures what a delivery costs, [`idle`] what a silent reader costs, and [`floor`] is the bare `send()`
+//! [`fanout`] and [`rooms`] measure what a delivery costs, [`idle`] what a silent reader costs, and [`floor`] is the bare `send()`
 //! loop that both the figure and the loader are held against. [`pods`] starts many pods with their Redis and database
 //! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
@@ -10,18 +10,24 @@ mod counter;
 pub mod fanout;
 pub mod floor;
 pub mod idle;
+mod plan;
 pub mod pods;
 mod readers;
 pub mod report;
+pub mod rooms;
 mod run;
+pub mod storm;
+pub mod stuck;
 mod tally;
 mod target;
 mod voices;
 
+use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a scenario has no result.
 #[derive(Debug)]
@@ -102,6 +108,25 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+/// For latencies in nanoseconds: three digits, up to a minute, which is more than anything takes that does not stall.
+fn histogram() -> Result<Histogram<u64>, Failure> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|e| Failure::Setup(e.to_string()))
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count)
+}
+
+/// A quantile of such a histogram, in milliseconds.
+fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1e6
 }
 
 /// Fails with a sentence where this process or the server could not hold so many readers.

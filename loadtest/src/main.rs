@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use loadtest::load::{Failure, fanout, floor, idle, pods};
+use loadtest::load::{Failure, fanout, floor, idle, pods, rooms, storm, stuck};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -25,10 +25,16 @@ struct Arguments {
 enum Scenario {
     /// N readers of one room: CPU per delivery, latency to the last reader, and the floor beside both
     Fanout(fanout::Fanout),
+    /// R rooms of k readers, and rooms that nobody listens to
+    Rooms(rooms::Rooms),
     /// Only the floor: a bare loop of one send() per reader
     Floor(fanout::FloorAlone),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
+    /// All readers are dropped at once and come back, each with events to catch up on
+    Storm(storm::Storm),
+    /// Some readers of a busy room stop reading
+    Stuck(stuck::Stuck),
     /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
     Pods(pods::Pods),
     /// The floor itself, started by the others
@@ -40,8 +46,11 @@ fn main() -> ExitCode {
     let Arguments { scenario, json } = Arguments::parse();
     let done = match scenario {
         Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| print(&report, json)),
+        Scenario::Rooms(args) => rooms::rooms(&args).and_then(|report| print(&report, json)),
         Scenario::Floor(args) => fanout::floor(&args).and_then(|report| print(&report, json)),
         Scenario::Idle(args) => idle::idle(&args).and_then(|report| print(&report, json)),
+        Scenario::Storm(args) => storm::storm(&args).and_then(|report| print(&report, json)),
+        Scenario::Stuck(args) => stuck::stuck(&args).and_then(|report| print(&report, json)),
         Scenario::Pods(args) => pods::pods(&args).and_then(|report| print(&report, json)),
         Scenario::FloorProgram => floor::program().map_err(Failure::from),
     };

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{call::Call, problem::Problem};
+use super::{App, call::Call, problem::Problem};
 use crate::{
-    chat::Chat,
     event::{Cursor, Extent, Frame, Gap, GapReason, Room, Seq},
     faults::{self, Fault},
     hub::{DEFAULT_HISTORY, Feed, Held, Plan, Start, plan},
-    log::{Log, LogError},
+    log::LogError,
 };
 
 /// Where the stream is to start: the header, else the cursor of the query, else `since`, else `history`.
@@ -56,11 +55,12 @@ pub(super) struct Beginning {
 
 /// Finds the beginning that was asked for, by somebody who sees the log from `from` on.
 pub(super) async fn begin(
-    chat: &Chat,
+    app: &App,
     feed: &Arc<Feed>,
     start: &Start,
     from: Seq,
 ) -> Result<Beginning, LogError> {
+    let chat = &app.chat;
     if let Start::After(place) = start {
         chat.reach(feed, *place).await?;
     }
@@ -86,6 +86,7 @@ pub(super) async fn begin(
     let (newest, extent) = match feed.last(count) {
         Some(newest) => (newest, extent),
         None => {
+            app.metrics.replay_reads.inc();
             let newest = chat.log().last(feed.room(), count).await?;
             (newest, feed.extent().seen_from(from))
         }
@@ -101,8 +102,8 @@ pub(super) async fn begin(
 /// The frames after a place: from the feed's memory, else read from the log; and what the feed had delivered then.
 /// What it had not comes live.
 pub(super) async fn after(
+    app: &App,
     held: Held,
-    log: &Log,
     room: &Room,
     after: Seq,
     limit: usize,
@@ -110,7 +111,10 @@ pub(super) async fn after(
     let Held { frames, extent } = held;
     let frames = match frames {
         Some(frames) => frames,
-        None => delivered(log.read(room, after, limit).await?, &extent),
+        None => {
+            app.metrics.replay_reads.inc();
+            delivered(app.chat.log().read(room, after, limit).await?, &extent)
+        }
     };
     Ok((frames, extent))
 }

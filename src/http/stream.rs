@@ -220,8 +220,7 @@ impl Writer {
         let feed = Arc::clone(visit.room().feed());
         let room = feed.room();
         let sees_from = self.seen_from(room, user).await?;
-        let Beginning { gap, newest, mut at, extent } =
-            begin(&self.app.chat, &feed, start, sees_from).await?;
+        let Beginning { gap, newest, mut at, extent } = begin(&self.app, &feed, start, sees_from).await?;
         // A client that is cut off between this and the gap must be told of the gap when it comes back.
         let from = gap.as_ref().map_or(at, |gap| gap.from.unwrap_or(Cursor::NOWHERE));
         let is_room = room.kind != RoomKind::Inbox;
@@ -242,8 +241,7 @@ impl Writer {
         at = self.push_events(&newest, at, &extent).await?;
         let extent = loop {
             let held = feed.after(at.seq, STEP);
-            let log = self.app.chat.log();
-            let (frames, extent) = start::after(held, log, room, at.seq, EVENTS).await?;
+            let (frames, extent) = start::after(&self.app, held, room, at.seq, EVENTS).await?;
             let extent = extent.seen_from(sees_from);
             if !frames.is_empty() {
                 at = self.push_events(&frames, at, &extent).await?;

@@ -7,6 +7,9 @@
 use crate::cursor::Cursor;
 use crate::http::{ChunkedDecoder, Framing, parse_head};
 
+/// The session's cookie.
+pub(crate) const SESSION: &str = "maru_session";
+
 /// So much of each line is looked at (bytes): `id: ` and a cursor of two u64 fit.
 const LINE: usize = 45;
 
@@ -39,10 +42,36 @@ enum Name {
     Other,
 }
 
+/// Why there is no more to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// The server ended the stream, as it may. In most load tests it must not.
+    Ended(&'static str),
+    /// It broke the order or the framing.
+    Wrong(String),
+}
+
+impl From<String> for Stop {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ended(how) => f.write_str(how),
+            Self::Wrong(what) => f.write_str(what),
+        }
+    }
+}
+
 /// The state of one stream. See the module's words.
 pub(crate) struct Counter {
     /// The head as far as it came; empty again as soon as it is whole.
     head: Vec<u8>,
+    /// The cookie that makes whoever comes back the same guest.
+    session: Option<Box<str>>,
     chunks: Option<ChunkedDecoder>,
     lines: Lines,
 }
@@ -54,41 +83,51 @@ struct Lines {
     name: Name,
     id: Option<Cursor>,
     has_data: bool,
+    /// The last event; before `hello` the cursor that was asked for, if one was.
     last: Option<Cursor>,
-    wrong: Option<String>,
+    stop: Option<Stop>,
 }
 
 impl Counter {
     pub(crate) fn new() -> Self {
+        Self::from_cursor(None)
+    }
+
+    /// One that comes back: its stream must begin after this cursor.
+    pub(crate) fn from_cursor(last: Option<Cursor>) -> Self {
         let lines = Lines {
             line: [0; LINE],
             length: 0,
             name: Name::None,
             id: None,
             has_data: false,
-            last: None,
-            wrong: None,
+            last,
+            stop: None,
         };
-        Self { head: Vec::new(), chunks: None, lines }
+        Self { head: Vec::new(), session: None, chunks: None, lines }
     }
 
     /// Where this reader is.
-    #[cfg(test)]
     pub(crate) fn cursor(&self) -> Option<Cursor> {
         self.lines.last
+    }
+
+    /// The value of the session's cookie, if the server has set one.
+    pub(crate) fn take_session(&mut self) -> Option<Box<str>> {
+        self.session.take()
     }
 
     /// Takes the next bytes of the connection and tells what came with them.
     ///
     /// # Errors
-    /// Whatever breaks the order or the framing, and `gap`, `bye` and the end: none of them belongs in a load test.
-    pub(crate) fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Note)) -> Result<(), String> {
-        let Self { head, chunks, lines } = self;
+    /// Whatever breaks the order or the framing, and `gap`; and [`Stop::Ended`] after a `bye` or at the end.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Note)) -> Result<(), Stop> {
+        let Self { head, session, chunks, lines } = self;
         let mut decode = |chunks: &mut ChunkedDecoder, bytes: &[u8]| {
             chunks.feed_each(bytes, |piece| lines.feed(piece, &mut tell))?;
-            match (lines.wrong.take(), chunks.is_done()) {
-                (Some(wrong), _) => Err(wrong),
-                (None, true) => Err("the server ended the stream".to_owned()),
+            match (lines.stop.take(), chunks.is_done()) {
+                (Some(stop), _) => Err(stop),
+                (None, true) => Err(Stop::Ended("the server ended the stream")),
                 (None, false) => Ok(()),
             }
         };
@@ -98,8 +137,9 @@ impl Counter {
         head.extend_from_slice(bytes);
         let Some((parsed, length)) = parse_head(head)? else { return Ok(()) };
         if parsed.status != 200 || parsed.framing("GET")? != Framing::Chunked {
-            return Err(format!("no stream of chunks: {}", String::from_utf8_lossy(head)));
+            return Err(Stop::Wrong(format!("no stream of chunks: {}", String::from_utf8_lossy(head))));
         }
+        *session = parsed.headers.set_cookie(SESSION).map(Box::from);
         let rest = std::mem::take(head);
         decode(chunks.insert(ChunkedDecoder::new()), &rest[length..])
     }
@@ -110,8 +150,8 @@ impl Lines {
         while let Some(end) = piece.iter().position(|&b| b == b'\n') {
             self.append(&piece[..end]);
             piece = &piece[end + 1..];
-            if let Err(wrong) = self.end_of_line(tell) {
-                self.wrong.get_or_insert(wrong);
+            if let Err(stop) = self.end_of_line(tell) {
+                self.stop.get_or_insert(stop);
             }
             self.length = 0;
         }
@@ -128,7 +168,7 @@ impl Lines {
         self.length = self.length.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
     }
 
-    fn end_of_line(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), String> {
+    fn end_of_line(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), Stop> {
         let kept = &self.line[..LINE.min(self.length as usize)];
         match kept {
             [] => self.end_of_block(tell)?,
@@ -145,37 +185,43 @@ impl Lines {
             b"event: bye" => self.name = Name::Bye,
             [b'e', b'v', b'e', b'n', b't', b':', ..] => self.name = Name::Other,
             [b'r', b'e', b't', b'r', b'y', b':', ..] => {}
-            other => return Err(format!("a strange line: {:?}", String::from_utf8_lossy(other))),
+            other => {
+                return Err(Stop::Wrong(format!("a strange line: {:?}", String::from_utf8_lossy(other))));
+            }
         }
         Ok(())
     }
 
-    fn end_of_block(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), String> {
+    fn end_of_block(&mut self, tell: &mut impl FnMut(Note)) -> Result<(), Stop> {
         let name = std::mem::replace(&mut self.name, Name::None);
         let id = self.id.take();
         if !std::mem::take(&mut self.has_data) {
-            return Err("a block without data".to_owned());
+            return Err(Stop::Wrong("a block without data".to_owned()));
         }
         let note = match (name, id) {
             (Name::None, Some(cursor)) => {
                 let before = self.last.replace(cursor);
                 if before.map(Cursor::next) != Some(cursor) {
                     let before = before.map_or("nothing".to_owned(), |b| b.to_string());
-                    return Err(format!("lost, repeated or out of order: {cursor} after {before}"));
+                    return Err(Stop::Wrong(format!(
+                        "lost, repeated or out of order: {cursor} after {before}"
+                    )));
                 }
                 Note::Event(cursor)
             }
-            (Name::Hello, Some(cursor)) => {
-                self.last = Some(cursor);
-                Note::Hello(cursor)
-            }
+            (Name::Hello, Some(cursor)) => match self.last.replace(cursor) {
+                Some(asked) if asked != cursor => {
+                    return Err(Stop::Wrong(format!("the stream begins at {cursor} and not at {asked}")));
+                }
+                _ => Note::Hello(cursor),
+            },
             (Name::Live, None) => Note::Live,
             (Name::Ping, None) => Note::Ping,
             (Name::Presence, None) => Note::Presence,
             (Name::Other, None) => Note::Other,
-            (Name::Bye, _) => return Err("the server said bye".to_owned()),
-            (Name::Gap, _) => return Err("the server announced a gap".to_owned()),
-            (_, id) => return Err(format!("a block with the wrong fields (id {id:?})")),
+            (Name::Bye, _) => return Err(Stop::Ended("the server said bye")),
+            (Name::Gap, _) => return Err(Stop::Wrong("the server announced a gap".to_owned())),
+            (_, id) => return Err(Stop::Wrong(format!("a block with the wrong fields (id {id:?})"))),
         };
         tell(note);
         Ok(())
@@ -201,7 +247,7 @@ mod tests {
         format!("event: hello\nid: 1-{seq}\nretry: 1500\ndata: {{}}\n\n")
     }
 
-    fn run(bytes: &[u8], size: usize) -> (Vec<Note>, Result<(), String>) {
+    fn run(bytes: &[u8], size: usize) -> (Vec<Note>, Result<(), Stop>) {
         let (mut counter, mut notes) = (Counter::new(), Vec::new());
         let result = bytes.chunks(size).try_for_each(|piece| counter.feed(piece, |note| notes.push(note)));
         (notes, result)
@@ -263,13 +309,28 @@ mod tests {
         for blocks in wrong {
             assert!(stream(blocks).is_err(), "{blocks:?}");
         }
-        assert!(run(format!("{HEAD}{}0\r\n\r\n", chunk(&hello(4))).as_bytes(), 64).1.is_err(), "the end");
+        let ended = |bytes: String| matches!(run(bytes.as_bytes(), 64).1, Err(Stop::Ended(_)));
+        assert!(ended(format!("{HEAD}{}0\r\n\r\n", chunk(&hello(4)))));
+        assert!(ended(format!("{HEAD}{}", chunk("event: bye\ndata: {}\n\n"))));
         assert!(run(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", 64).1.is_err());
     }
 
     #[test]
+    fn whoever_comes_back_goes_on_where_they_were() {
+        let bytes = format!("{HEAD}{}{}", chunk(&hello(4)), chunk(&event(5)));
+        let feed = |counter: &mut Counter| counter.feed(bytes.as_bytes(), |_| ());
+        let mut same = Counter::from_cursor(Some(Cursor::new(1, 4)));
+        assert_eq!((feed(&mut same), same.cursor()), (Ok(()), Some(Cursor::new(1, 5))));
+        assert!(matches!(feed(&mut Counter::from_cursor(Some(Cursor::new(1, 3)))), Err(Stop::Wrong(_))));
+        let with_cookie = bytes.replacen("\r\n\r\n", "\r\nSet-Cookie: maru_session=v1.x; Path=/\r\n\r\n", 1);
+        let mut guest = Counter::new();
+        guest.feed(with_cookie.as_bytes(), |_| ()).unwrap();
+        assert_eq!(guest.take_session().as_deref(), Some("v1.x"));
+    }
+
+    #[test]
     fn a_reader_costs_little_memory() {
-        assert!(size_of::<Counter>() <= 192, "{}", size_of::<Counter>());
+        assert!(size_of::<Counter>() <= 208, "{}", size_of::<Counter>());
         let mut counter = Counter::new();
         counter.feed((HEAD.to_owned() + &chunk(&hello(4))).as_bytes(), |_| ()).unwrap();
         assert_eq!((counter.head.capacity(), counter.cursor()), (0, Some(Cursor::new(1, 4))));

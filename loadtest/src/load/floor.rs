@@ -1,11 +1,13 @@
 //! The floor: a program that does nothing but one `send()` per reader of the same bytes.
 //!
 //! It is this very binary in another process, so that its CPU can be read as the server's is. A reader says `GET` and
-//! gets the same head and the same frames as from a maru; a speaker says `T`, the size of a chunk and a line end, and
-//! from then on one byte for each message, which is answered by a line with its cursor.
+//! gets the same head and the same frames as from a maru, and after a cursor what it missed; a speaker says `T`, the
+//! size of a chunk and a line end, and from then on the room's path and a line end for each message, which is answered
+//! by a line with its cursor.
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::SendFlags;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -18,6 +20,9 @@ const LISTENER: u64 = u64::MAX;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n\
     Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
 
+/// So many chunks of a room are kept for those who come back.
+const KEPT: usize = 1000;
+
 struct Peer {
     socket: TcpStream,
     role: Role,
@@ -26,7 +31,8 @@ struct Peer {
 #[derive(Clone, Copy, PartialEq)]
 enum Role {
     New,
-    Reader,
+    /// Listens to this room, where it stands at this place.
+    Reader(usize, usize),
     /// Speaks; chunks are of so many bytes.
     Speaker(usize),
 }
@@ -36,7 +42,15 @@ struct Floor {
     listener: TcpListener,
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
+    names: HashMap<String, usize>,
+    rooms: Vec<Room>,
+}
+
+#[derive(Default)]
+struct Room {
     seq: u64,
+    readers: Vec<usize>,
+    chunks: VecDeque<Vec<u8>>,
 }
 
 /// Runs the floor until its parent ends.
@@ -50,7 +64,14 @@ pub fn program() -> io::Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     println!("floor listens on http://{}", listener.local_addr()?);
-    let mut floor = Floor { epoll, listener, peers: Vec::new(), free: Vec::new(), seq: 0 };
+    let mut floor = Floor {
+        epoll,
+        listener,
+        peers: Vec::new(),
+        free: Vec::new(),
+        names: HashMap::new(),
+        rooms: Vec::new(),
+    };
     let mut events: Vec<epoll::Event> = Vec::with_capacity(1024);
     loop {
         events.clear();
@@ -102,50 +123,90 @@ impl Floor {
     }
 
     fn drop_peer(&mut self, place: usize) {
+        if let Some(Peer { role: Role::Reader(room, at), .. }) = self.peers[place] {
+            let readers = &mut self.rooms[room].readers;
+            readers.swap_remove(at);
+            let moved = readers.get(at).copied();
+            if let Some(peer) = moved.and_then(|moved| self.peers[moved].as_mut()) {
+                peer.role = Role::Reader(room, at);
+            }
+        }
         self.peers[place] = None;
         self.free.push(place);
     }
 
     fn heard(&mut self, place: usize, bytes: &[u8]) {
         let Some(peer) = &mut self.peers[place] else { return };
-        let written = match (peer.role, bytes) {
-            (Role::New, [b'G', ..]) => {
-                peer.role = Role::Reader;
-                let hello = format!("event: hello\nid: 1-{}\nretry: 1000\ndata: {{}}\n\n", self.seq);
-                let live = "event: live\ndata: {}\n\n";
-                let hello = format!("{HEAD}{:x}\r\n{hello}\r\n", hello.len());
-                peer.socket.write_all(format!("{hello}{:x}\r\n{live}\r\n", live.len()).as_bytes())
+        let text = String::from_utf8_lossy(bytes);
+        let written = match peer.role {
+            Role::New if text.starts_with("GET ") => self.listen(place, &text),
+            Role::New => {
+                let (size, messages) = text[1..].split_once('\n').unwrap_or_default();
+                peer.role = Role::Speaker(size.parse().unwrap_or(300));
+                messages.lines().try_for_each(|room| self.message(place, room))
             }
-            (Role::New, [b'T', rest @ ..]) => {
-                let mut parts = rest.split(|&b| b == b'\n');
-                let size = parts.next().and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
-                peer.role = Role::Speaker(size.unwrap_or(300));
-                let messages = parts.next().map_or(0, <[u8]>::len);
-                (0..messages).try_for_each(|_| self.message(place))
-            }
-            (Role::Speaker(_), messages) => messages.iter().try_for_each(|_| self.message(place)),
-            _ => Ok(()),
+            Role::Speaker(_) => text.lines().try_for_each(|room| self.message(place, room)),
+            Role::Reader(..) => Ok(()),
         };
         if written.is_err() {
             self.drop_peer(place);
         }
     }
 
-    fn message(&mut self, speaker: usize) -> io::Result<()> {
-        self.seq += 1;
+    /// The room of this path.
+    fn room(&mut self, path: &str) -> usize {
+        let next = self.rooms.len();
+        let room = *self.names.entry(path.to_owned()).or_insert(next);
+        if room == next {
+            self.rooms.push(Room::default());
+        }
+        room
+    }
+
+    /// Head, `hello`, what comes after the cursor if one was sent, and `live`, all in one write.
+    fn listen(&mut self, place: usize, request: &str) -> io::Result<()> {
+        let path = request[4..].split([' ', '?']).next().unwrap_or_default();
+        let number = self.room(path);
+        let room = &mut self.rooms[number];
+        let cursor = request.lines().find_map(|line| line.strip_prefix("Last-Event-ID: 1-")?.parse().ok());
+        let from = cursor.unwrap_or(room.seq);
+        let missed = usize::try_from(room.seq.saturating_sub(from)).unwrap_or(usize::MAX);
+        let hello = format!("event: hello\nid: 1-{from}\nretry: 1000\ndata: {{}}\n\n");
+        let live = "event: live\ndata: {}\n\n";
+        let mut bytes = format!("{HEAD}{:x}\r\n{hello}\r\n", hello.len()).into_bytes();
+        let kept = room.chunks.len();
+        room.chunks.range(kept - missed.min(kept)..).for_each(|chunk| bytes.extend_from_slice(chunk));
+        bytes.extend_from_slice(format!("{:x}\r\n{live}\r\n", live.len()).as_bytes());
+        room.readers.push(place);
+        let at = room.readers.len() - 1;
+        let Some(peer) = &mut self.peers[place] else { return Ok(()) };
+        peer.role = Role::Reader(number, at);
+        peer.socket.write_all(&bytes)
+    }
+
+    fn message(&mut self, speaker: usize, path: &str) -> io::Result<()> {
+        let number = self.room(path);
+        let room = &mut self.rooms[number];
+        room.seq += 1;
         let Some(Peer { socket, role: Role::Speaker(size) }) = &mut self.peers[speaker] else {
             return Ok(());
         };
-        socket.write_all(format!("1-{}\n", self.seq).as_bytes())?;
-        let chunk = chunk(self.seq, *size);
-        for place in 0..self.peers.len() {
-            let Some(Peer { socket, role: Role::Reader }) = &self.peers[place] else { continue };
+        socket.write_all(format!("1-{}\n", room.seq).as_bytes())?;
+        let chunk = chunk(room.seq, *size);
+        let mut cut = Vec::new();
+        for &place in &room.readers {
+            let Some(Peer { socket, .. }) = &self.peers[place] else { continue };
             let sent = rustix::net::send(socket, &chunk, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             if sent != Ok(chunk.len()) {
-                // The loader sees that a reader was cut and calls the run failed.
-                self.drop_peer(place);
+                cut.push(place);
             }
         }
+        room.chunks.push_back(chunk);
+        if room.chunks.len() > KEPT {
+            room.chunks.pop_front();
+        }
+        // The loader sees that a reader was cut and calls the run failed.
+        cut.into_iter().for_each(|place| self.drop_peer(place));
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
     let mut steps = Vec::new();
     let mut count = args.from;
     loop {
-        readers.open(count, &opening, &progress)?;
+        readers.open(0, count, &opening, &progress)?;
         readers.settle(REST, Duration::from_secs(60))?;
         let memory = settled_memory(target, &mut readers)?;
         steps.push(Step { readers: count, memory });
@@ -117,10 +117,10 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
         return Err(Failure::Late(format!("{pings:.2} pings per reader in {held:.0} s of quiet")));
     }
 
-    let mut voices = Voices::new(target.speaker(&args.room, 0)?);
+    let mut voices = Voices::new(target.speaker(std::slice::from_ref(&args.room), 0)?);
     let progress = Progress::new("one message to all", 1);
     mark(&mut readers, &mut voices, "first")?;
-    let late = run(&mut readers, &mut voices, 1, Pace::OneInFlight, "is everybody here?", &progress)?;
+    let late = run(&mut readers, &mut voices, 1, Pace::ONE, "is everybody here?", &progress)?;
     let expected = 2 * readers.len() as u64;
     if readers.tally.deliveries != expected {
         let came = readers.tally.deliveries;

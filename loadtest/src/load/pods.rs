@@ -154,11 +154,6 @@ pub fn pods(args: &Pods) -> Result<Report, Failure> {
     })
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-    sum / f64::from(count)
-}
-
 impl fmt::Display for Report {
     /// Means of all rounds; the single runs were shown when they ended, and are in the JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,13 @@
 //! Thousands of readers in one thread: one epoll, one buffer, and per reader a socket and a [`Counter`].
+//!
+//! Readers come in groups, each of one room. A group can be hung up on and come back by its cursors, or stop taking
+//! what it is sent.
 
-use super::counter::Counter;
+use super::counter::{Counter, Note, SESSION, Stop};
 use super::tally::Tally;
-use super::{Failure, Progress};
+use super::{Failure, Progress, histogram, nanoseconds};
 use crate::cursor::Cursor;
+use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -15,8 +19,8 @@ use std::time::{Duration, Instant};
 /// One `recv` takes this much (bytes): more than a sweep ever brings one reader.
 const BUFFER: usize = 64 << 10;
 
-/// Connections that may be under way at once: fewer than any listener's backlog, so that no SYN is dropped.
-const UNDER_WAY: usize = 64;
+/// Connections that are under way at once where nobody is in a hurry.
+const CALMLY: usize = 64;
 
 /// Longest wait for a reader that connects to be live.
 const OPENING: Duration = Duration::from_secs(20);
@@ -34,8 +38,13 @@ pub(crate) struct Opening {
 }
 
 struct Reader {
-    socket: TcpStream,
+    group: usize,
+    /// None while they are away.
+    socket: Option<TcpStream>,
+    asked: Instant,
+    is_live: bool,
     counter: Counter,
+    session: Option<Box<str>>,
 }
 
 /// The readers, and whatever else waits on the same epoll.
@@ -44,69 +53,156 @@ pub(crate) struct Readers {
     readers: Vec<Reader>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    /// The server may end streams, as it does with readers that take nothing.
+    may_end: bool,
+    /// From when a reader connected until it was live (ns).
+    pub(crate) until_live: Histogram<u64>,
     pub(crate) tally: Tally,
 }
 
 impl Readers {
     pub(crate) fn new() -> Result<Self, Failure> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
-        let (readers, events, buffer) = (Vec::new(), Vec::with_capacity(1024), vec![0; BUFFER]);
-        Ok(Self { epoll, readers, events, buffer, tally: Tally::default() })
+        let (events, buffer) = (Vec::with_capacity(1024), vec![0; BUFFER]);
+        let (until_live, tally) = (histogram()?, Tally::default());
+        Ok(Self { epoll, readers: Vec::new(), events, buffer, may_end: false, until_live, tally })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.readers.len()
     }
 
-    /// Opens readers until there are `count`, and waits until all are live.
-    pub(crate) fn open(&mut self, count: usize, how: &Opening, progress: &Progress) -> Result<(), Failure> {
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
-            how.target, how.server
-        );
-        let mut deadline = Instant::now() + OPENING;
-        while self.tally.live < count {
-            while self.readers.len() < count && self.readers.len() - self.tally.live < UNDER_WAY {
-                self.add(request.as_bytes(), how)?;
+    /// Opens readers until there are `count` in the group, and waits until all are live.
+    pub(crate) fn open(
+        &mut self,
+        group: usize,
+        count: usize,
+        how: &Opening,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let fresh =
+            self.readers.len()..self.readers.len() + count.saturating_sub(self.tally.readers_in(group));
+        for _ in fresh.clone() {
+            let (counter, session) = (Counter::new(), None);
+            self.readers.push(Reader {
+                group,
+                socket: None,
+                asked: Instant::now(),
+                is_live: false,
+                counter,
+                session,
+            });
+            self.tally.enter(group);
+        }
+        self.connect(&fresh.map(|number| (number, how)).collect::<Vec<_>>(), CALMLY, progress)
+    }
+
+    /// Connects those of these groups that are away, `at_once` at a time, each by its cursor and as the guest that it
+    /// was, and waits until all are live. `how` is by group.
+    pub(crate) fn come_back(
+        &mut self,
+        groups: &[usize],
+        how: &[Opening],
+        at_once: usize,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let is_away = |reader: &Reader| groups.contains(&reader.group) && reader.socket.is_none();
+        let away = self.readers.iter().enumerate().filter(|(_, reader)| is_away(reader));
+        let away: Vec<_> = away.map(|(number, reader)| (number, &how[reader.group])).collect();
+        self.connect(&away, at_once, progress)
+    }
+
+    fn connect(
+        &mut self,
+        readers: &[(usize, &Opening)],
+        at_once: usize,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let (before, mut asked) = (self.until_live.len(), 0);
+        let (mut live, mut deadline) = (0, Instant::now() + OPENING);
+        while live < readers.len() {
+            while asked < readers.len() && asked - live < at_once {
+                let (number, how) = readers[asked];
+                self.ask(number, how)?;
+                asked += 1;
             }
-            let before = self.tally.live;
             self.poll(Duration::from_millis(100), |_| Ok(()))?;
-            progress.set(self.tally.live as u64);
+            let now_live = (self.until_live.len() - before) as usize;
             let now = Instant::now();
-            if self.tally.live > before {
-                deadline = now + OPENING;
+            if now_live > live {
+                (live, deadline) = (now_live, now + OPENING);
+                progress.set(live as u64);
             } else if now > deadline {
-                let missing = self.readers.len() - self.tally.live;
+                let missing = asked - live;
                 return Err(Failure::Late(format!("{missing} readers have not become live in {OPENING:?}")));
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, request: &[u8], how: &Opening) -> Result<(), Failure> {
-        let number = self.readers.len();
+    /// One reader connects and asks for its stream.
+    fn ask(&mut self, number: usize, how: &Opening) -> Result<(), Failure> {
+        let reader = &mut self.readers[number];
+        let mut request =
+            format!("GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n", how.target, how.server);
+        if let Some(cursor) = reader.counter.cursor() {
+            request += &format!("Last-Event-ID: {cursor}\r\n");
+        }
+        if let Some(session) = &reader.session {
+            request += &format!("Cookie: {SESSION}={session}\r\n");
+        }
+        request += "\r\n";
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let source = source(number / how.per_address);
         socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
         socket.connect_timeout(&SockAddr::from(how.server), OPENING)?;
         let mut socket = TcpStream::from(socket);
-        io::Write::write_all(&mut socket, request)?;
+        io::Write::write_all(&mut socket, request.as_bytes())?;
         socket.set_nonblocking(true)?;
-        self.watch(&socket, number as u64)?;
-        self.readers.push(Reader { socket, counter: Counter::new() });
-        self.tally.readers = self.readers.len();
+        reader.asked = Instant::now();
+        reader.counter = Counter::from_cursor(reader.counter.cursor());
+        let socket = reader.socket.insert(socket);
+        add(&self.epoll, &*socket, number as u64)
+    }
+
+    /// All of the group hang up.
+    pub(crate) fn hang_up(&mut self, group: usize) {
+        self.readers.iter_mut().filter(|reader| reader.group == group).for_each(Reader::leave);
+    }
+
+    /// All of the group take nothing any more; the server may end them for it.
+    pub(crate) fn stop_taking(&mut self, group: usize) -> Result<(), Failure> {
+        self.may_end = true;
+        for socket in self.readers.iter().filter(|r| r.group == group).filter_map(|r| r.socket.as_ref()) {
+            epoll::delete(&self.epoll, socket).map_err(io::Error::from)?;
+        }
         Ok(())
     }
 
-    /// When the last reader got this event, if all have it; at once where there are no readers.
-    pub(crate) fn complete(&self, cursor: Cursor) -> Option<Instant> {
-        if self.readers.is_empty() { Some(Instant::now()) } else { self.tally.complete(cursor) }
+    /// And take it again.
+    pub(crate) fn take_again(&mut self, group: usize) -> Result<(), Failure> {
+        for (number, reader) in self.readers.iter().enumerate().filter(|(_, r)| r.group == group) {
+            if let Some(socket) = &reader.socket {
+                add(&self.epoll, socket, number as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the group are away, because they hung up or because the server ended their streams.
+    pub(crate) fn away(&self, group: usize) -> usize {
+        self.readers.iter().filter(|reader| reader.group == group && reader.socket.is_none()).count()
+    }
+
+    /// How far the reader of the group that has least has got.
+    pub(crate) fn least(&self, group: usize) -> Option<Cursor> {
+        let cursors = self.readers.iter().filter(|reader| reader.group == group).map(|r| r.counter.cursor());
+        cursors.min().flatten()
     }
 
     /// Reports readiness of another socket by its token, which must be [`TRIGGERS`] or more.
     pub(crate) fn watch(&self, socket: impl AsFd, token: u64) -> Result<(), Failure> {
-        epoll::add(&self.epoll, socket, EventData::new_u64(token), EventFlags::IN)
-            .map_err(|e| Failure::Io(io::Error::from(e)))
+        add(&self.epoll, socket, token)
     }
 
     /// Waits at most `wait` for something, and takes all that is there now. `other` gets the tokens that are not
@@ -126,10 +222,18 @@ impl Readers {
             let token = event.data.u64();
             if token >= TRIGGERS {
                 other(token)?;
-            } else {
-                let number = token as usize;
-                let taken = self.readers[number].take(&mut self.buffer, &mut self.tally);
-                taken.map_err(|what| Failure::Wrong(format!("reader {number}: {what}")))?;
+                continue;
+            }
+            let number = token as usize;
+            let reader = &mut self.readers[number];
+            let was_live = reader.is_live;
+            match reader.take(&mut self.buffer, &mut self.tally) {
+                Ok(()) if reader.is_live && !was_live => {
+                    self.until_live.saturating_record(nanoseconds(reader.asked.elapsed()));
+                }
+                Ok(()) => {}
+                Err(Stop::Ended(_)) if self.may_end => reader.leave(),
+                Err(stop) => return Err(Failure::Wrong(format!("reader {number}: {stop}"))),
             }
         }
         Ok(())
@@ -161,18 +265,40 @@ impl Readers {
 }
 
 impl Reader {
-    fn take(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<(), String> {
+    fn leave(&mut self) {
+        self.socket = None;
+        self.is_live = false;
+    }
+
+    fn take(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<(), Stop> {
+        // It may have gone between the event and now.
+        let Self { group, socket: Some(socket), is_live, counter, session, .. } = self else { return Ok(()) };
         // Level-triggered: what one call leaves is reported again.
-        match self.socket.read(buffer) {
-            Ok(0) => Err("the server closed the connection".to_owned()),
+        match socket.read(buffer) {
+            Ok(0) => Err(Stop::Ended("the server closed the connection")),
             Ok(n) => {
                 tally.bytes += n as u64;
-                self.counter.feed(&buffer[..n], |note| tally.note(note))
+                counter.feed(&buffer[..n], |note| {
+                    *is_live |= note == Note::Live;
+                    tally.note(*group, note);
+                })?;
+                if let Some(new) = counter.take_session() {
+                    *session = Some(new);
+                }
+                Ok(())
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
-            Err(e) => Err(e.to_string()),
+            Err(e) => match e.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+                io::ErrorKind::ConnectionReset => Err(Stop::Ended("the server reset the connection")),
+                _ => Err(Stop::Wrong(e.to_string())),
+            },
         }
     }
+}
+
+fn add(epoll: &OwnedFd, socket: impl AsFd, token: u64) -> Result<(), Failure> {
+    epoll::add(epoll, socket, EventData::new_u64(token), EventFlags::IN)
+        .map_err(|e| Failure::Io(io::Error::from(e)))
 }
 
 /// The n-th of the loopback addresses to come from: 127.1.0.1 and up, 62,500 to a second octet.

@@ -1,5 +1,6 @@
 //! What was measured, for people and as JSON.
 
+use super::plan::Shape;
 use super::run::Pace;
 use crate::proc;
 use serde::Serialize;
@@ -18,8 +19,9 @@ pub struct Measured {
     pub target: &'static str,
     /// Which of the rounds, from 1.
     pub round: usize,
-    /// Readers of the room.
-    pub readers: usize,
+    /// Who listens where.
+    #[serde(flatten)]
+    pub shape: Shape,
     /// Messages sent.
     pub messages: u64,
     /// Entries of the log that readers got while it was measured.
@@ -59,11 +61,12 @@ pub struct Report {
     ratios: Vec<Ratio>,
 }
 
-/// The mean of all rounds of one target at one number of readers.
+/// The mean of all rounds of one target in one shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct Mean {
     target: &'static str,
-    readers: usize,
+    #[serde(flatten)]
+    shape: Shape,
     cost_us: f64,
     last_reader_p50_ms: f64,
     last_reader_p99_ms: f64,
@@ -72,7 +75,8 @@ pub struct Mean {
 /// The server's means by the floor's.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ratio {
-    readers: usize,
+    #[serde(flatten)]
+    shape: Shape,
     cost: f64,
     last_reader_p50: f64,
     last_reader_p99: f64,
@@ -82,14 +86,14 @@ impl Report {
     pub(super) fn new(scenario: &'static str, pace: Pace, runs: Vec<Measured>) -> Self {
         let mut means: Vec<Mean> = Vec::new();
         for run in &runs {
-            if !means.iter().any(|m| (m.target, m.readers) == (run.target, run.readers)) {
-                means.push(Mean::of(&runs, run.target, run.readers));
+            if !means.iter().any(|m| (m.target, m.shape) == (run.target, run.shape)) {
+                means.push(Mean::of(&runs, run.target, run.shape));
             }
         }
         let ratios = means.iter().filter(|m| m.target == "floor").filter_map(|floor| {
-            let maru = means.iter().find(|m| m.target == "maru" && m.readers == floor.readers)?;
+            let maru = means.iter().find(|m| m.target == "maru" && m.shape == floor.shape)?;
             Some(Ratio {
-                readers: floor.readers,
+                shape: floor.shape,
                 cost: maru.cost_us / floor.cost_us,
                 last_reader_p50: maru.last_reader_p50_ms / floor.last_reader_p50_ms,
                 last_reader_p99: maru.last_reader_p99_ms / floor.last_reader_p99_ms,
@@ -101,12 +105,12 @@ impl Report {
 }
 
 impl Mean {
-    fn of(runs: &[Measured], target: &'static str, readers: usize) -> Self {
-        let of = || runs.iter().filter(|r| (r.target, r.readers) == (target, readers));
+    fn of(runs: &[Measured], target: &'static str, shape: Shape) -> Self {
+        let of = || runs.iter().filter(|r| (r.target, r.shape) == (target, shape));
         let mean = |what: fn(&Measured) -> f64| of().map(what).sum::<f64>() / of().count() as f64;
         Self {
             target,
-            readers,
+            shape,
             cost_us: mean(|r| r.cost_us),
             last_reader_p50_ms: mean(|r| r.last_reader_p50_ms),
             last_reader_p99_ms: mean(|r| r.last_reader_p99_ms),
@@ -118,11 +122,11 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:5} round {} {:6} readers: {:.3} µs per delivery, last reader p50 {:.2} p99 {:.2} ms \
+            "{:5} round {} {}: {:.3} µs per delivery, last reader p50 {:.2} p99 {:.2} ms \
              ({} × {:.0} bytes, {:.2} M/s, speaking {:.0} µs each, cores: loader {:.2}, elsewhere {:.2})",
             self.target,
             self.round,
-            self.readers,
+            self.shape,
             self.cost_us,
             self.last_reader_p50_ms,
             self.last_reader_p99_ms,
@@ -148,17 +152,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}, {}, {} runs", self.scenario, self.machine, self.pace, self.runs.len())?;
         for mean in &self.means {
-            let Mean { target, readers, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99 } = mean;
-            writeln!(
-                f,
-                "  {readers:6} readers, {target:5}: {cost_us:.3} µs per delivery, p50 {p50:.2} p99 {p99:.2} ms"
-            )?;
+            let Mean { target, shape, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99 } = mean;
+            writeln!(f, "  {shape}, {target:5}: {cost_us:.3} µs per delivery, p50 {p50:.2} p99 {p99:.2} ms")?;
         }
-        for Ratio { readers, cost, last_reader_p50: p50, last_reader_p99: p99 } in &self.ratios {
-            writeln!(
-                f,
-                "  {readers:6} readers, maru / floor: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×"
-            )?;
+        for Ratio { shape, cost, last_reader_p50: p50, last_reader_p99: p99 } in &self.ratios {
+            writeln!(f, "  {shape}, maru / floor: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×")?;
         }
         write!(f, "  nothing lost, repeated or out of order")
     }

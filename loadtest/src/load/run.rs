@@ -2,7 +2,7 @@
 
 use super::readers::Readers;
 use super::voices::Voices;
-use super::{Failure, Progress};
+use super::{Failure, Progress, histogram, nanoseconds};
 use crate::cursor::Cursor;
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -14,10 +14,15 @@ const STALLED: Duration = Duration::from_secs(10);
 /// When messages are sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Pace {
-    /// The next when the last reader has the one before.
-    OneInFlight,
+    /// The next when the last reader has one of so many before.
+    InFlight(u64),
     /// So many a second, come what may: lateness counts from when a message was due.
     PerSecond(f64),
+}
+
+impl Pace {
+    /// The next when the last reader has the one before.
+    pub(crate) const ONE: Self = Self::InFlight(1);
 }
 
 /// Lateness in nanoseconds, from when a message was due.
@@ -32,8 +37,9 @@ pub(crate) struct Latencies {
     pub(crate) wall: Duration,
 }
 
-/// Sends `count` messages and waits until all readers have all of them. Every acknowledged event must reach every
-/// reader; that each reader gets them in order and once is seen where they are read.
+/// Sends `count` messages, to each room in its turn, and waits until the readers of each have all of theirs; the
+/// readers of a room are the group of its number. Every acknowledged event must reach every reader; that each reader
+/// gets them in order and once is seen where they are read.
 pub(crate) fn run(
     readers: &mut Readers,
     voices: &mut Voices,
@@ -42,42 +48,39 @@ pub(crate) fn run(
     text: &str,
     progress: &Progress,
 ) -> Result<Latencies, Failure> {
-    // Three digits, up to a minute: more than anything that does not stall takes.
-    let histogram =
-        || Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|e| Failure::Setup(e.to_string()));
     let (mut answer, mut last_reader, mut after_answer) = (histogram()?, histogram()?, histogram()?);
-    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let start = Instant::now();
     let (mut sent, mut done) = (0, 0);
     // Acknowledged, and not with all readers yet.
-    let mut waiting: VecDeque<(Cursor, Instant, Instant)> = VecDeque::new();
+    let mut waiting: VecDeque<(usize, Cursor, Instant, Instant)> = VecDeque::new();
     let mut moved = (start, 0, 0);
     while done < count {
         let now = Instant::now();
         let mut wait = STALLED;
         while sent < count {
             let due = match pace {
-                Pace::OneInFlight if voices.under_way() == 0 && waiting.is_empty() => Instant::now(),
-                Pace::OneInFlight => break,
+                Pace::InFlight(most) if sent - done < most => Instant::now(),
+                Pace::InFlight(_) => break,
                 Pace::PerSecond(rate) => start + Duration::from_secs_f64(sent as f64 / rate),
             };
-            if due > now && pace != Pace::OneInFlight {
+            if matches!(pace, Pace::PerSecond(_)) && due > now {
                 wait = due - now;
                 break;
             }
-            voices.speak(text, due, readers)?;
+            let room = sent as usize % voices.rooms();
+            voices.speak(room, text, due, readers)?;
             sent += 1;
         }
         readers.poll(wait, |token| {
-            if let Some((cursor, due)) = voices.hear(token)? {
+            if let Some((room, cursor, due)) = voices.hear(token)? {
                 let answered = Instant::now();
                 answer.saturating_record(nanoseconds(answered - due));
-                waiting.push_back((cursor, due, answered));
+                waiting.push_back((room, cursor, due, answered));
             }
             Ok(())
         })?;
-        while let Some((cursor, due, answered)) = waiting.front().copied() {
-            let Some(at) = readers.complete(cursor) else { break };
+        while let Some((room, cursor, due, answered)) = waiting.front().copied() {
+            let Some(at) = readers.tally.complete(room, cursor) else { break };
             last_reader.saturating_record(nanoseconds(at.saturating_duration_since(due)));
             after_answer.saturating_record(nanoseconds(at.saturating_duration_since(answered)));
             waiting.pop_front();
@@ -88,11 +91,11 @@ pub(crate) fn run(
         if (moved.1, moved.2) != state {
             moved = (Instant::now(), state.0, state.1);
         } else if moved.0.elapsed() >= STALLED && sent > done {
-            let what = waiting.front().map_or("a POST has no answer".to_owned(), |(cursor, ..)| {
+            let what = waiting.front().map_or("a POST has no answer".to_owned(), |&(room, cursor, ..)| {
                 format!(
                     "{cursor} has reached {} of {} readers",
-                    readers.tally.readers_of(*cursor),
-                    readers.len()
+                    readers.tally.readers_with(room, cursor),
+                    readers.tally.readers_in(room)
                 )
             });
             return Err(Failure::Late(format!("{what}, and nothing moved for {STALLED:?}")));
@@ -101,21 +104,36 @@ pub(crate) fn run(
     Ok(Latencies { answer, last_reader, after_answer, wall: start.elapsed() })
 }
 
-/// Sends one message and says where it is: what comes after it can be watched.
-pub(crate) fn mark(readers: &mut Readers, voices: &mut Voices, text: &str) -> Result<Cursor, Failure> {
-    voices.speak(text, Instant::now(), readers)?;
+/// Sends one message to each room, and watches what comes after it.
+pub(crate) fn mark(readers: &mut Readers, voices: &mut Voices, text: &str) -> Result<(), Failure> {
+    for room in 0..voices.rooms() {
+        let at = say(readers, voices, room, text)?;
+        readers.tally.watch_after(room, at);
+    }
+    Ok(())
+}
+
+/// Sends one message and says where it is, once it is acknowledged.
+pub(crate) fn say(
+    readers: &mut Readers,
+    voices: &mut Voices,
+    room: usize,
+    text: &str,
+) -> Result<Cursor, Failure> {
+    voices.speak(room, text, Instant::now(), readers)?;
     let deadline = Instant::now() + STALLED;
     let mut at = None;
-    while at.is_none() {
-        if Instant::now() > deadline {
-            return Err(Failure::Late(format!("a POST has no answer for {STALLED:?}")));
-        }
+    loop {
         readers.poll(Duration::from_millis(100), |token| {
-            at = voices.hear(token)?.map(|(cursor, _)| cursor);
+            at = voices.hear(token)?.map(|(_, cursor, _)| cursor);
             Ok(())
         })?;
+        match at {
+            Some(at) => return Ok(at),
+            None if Instant::now() > deadline => {
+                return Err(Failure::Late(format!("a POST has no answer for {STALLED:?}")));
+            }
+            None => {}
+        }
     }
-    let at = at.ok_or_else(|| Failure::Late("no answer".to_owned()))?;
-    readers.tally.watch_after(at);
-    Ok(at)
 }

@@ -122,10 +122,11 @@ impl Target {
         self.address
     }
 
-    /// Someone who can speak in `room`, over as many connections as are asked for.
-    pub(crate) fn speaker(&self, room: &str, chunk: usize) -> Result<Speaker, Failure> {
-        let opening = match self.tongue {
-            Tongue::Floor => format!("T{chunk}\n"),
+    /// Someone who can speak in these rooms, over as many connections as are asked for.
+    pub(crate) fn speaker(&self, rooms: &[String], chunk: usize) -> Result<Speaker, Failure> {
+        let floor_opening = matches!(self.tongue, Tongue::Floor).then(|| format!("T{chunk}\n"));
+        let starts = match self.tongue {
+            Tongue::Floor => rooms.iter().map(|room| format!("/r/{room}\n")).collect(),
             Tongue::Maru => {
                 let answer = Client::new(self.address)
                     .post_json("/api/session", &serde_json::json!({ "name": "loadtest" }))?;
@@ -133,18 +134,30 @@ impl Target {
                 let Some(token) = session["token"].as_str().filter(|_| answer.status == 201) else {
                     return Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text())));
                 };
-                format!(
-                    "POST /r/{room} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: text/plain\r\n",
-                    self.address
-                )
+                let start = |room| {
+                    format!(
+                        "POST /r/{room} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: text/plain\r\n",
+                        self.address
+                    )
+                };
+                rooms.iter().map(start).collect()
             }
         };
-        Ok(Speaker { address: self.address, opening, is_floor: matches!(self.tongue, Tongue::Floor) })
+        Ok(Speaker { address: self.address, floor_opening, starts })
     }
 
     /// How readers of `room` open their streams, from now on.
     pub(crate) fn listening(&self, room: &str, per_address: usize) -> Opening {
         Opening { server: self.address, target: format!("/r/{room}?since=live"), per_address }
+    }
+
+    /// How often the server has read its log for streams (`maru_replay_reads_total`); the floor has no log.
+    pub(crate) fn log_reads(&self) -> Result<Option<u64>, Failure> {
+        if matches!(self.tongue, Tongue::Floor) {
+            return Ok(None);
+        }
+        let text = Client::new(self.address).get("/metrics")?.text();
+        Ok(text.lines().find_map(|line| line.strip_prefix("maru_replay_reads_total ")?.parse().ok()))
     }
 
     pub(crate) fn cpu(&self) -> Result<proc::Cpu, Failure> {
@@ -181,17 +194,17 @@ impl Target {
 /// Opens voices of one speaker.
 pub(crate) struct Speaker {
     address: SocketAddr,
-    opening: String,
-    is_floor: bool,
+    floor_opening: Option<String>,
+    /// By room: the line or the head that a message begins with.
+    pub(crate) starts: Vec<String>,
 }
 
 impl Speaker {
     pub(crate) fn voice(&self) -> Result<Voice, Failure> {
         let socket = TcpStream::connect(self.address)?;
-        Ok(if self.is_floor {
-            Voice::floor(socket, &self.opening)?
-        } else {
-            Voice::http(socket, &self.opening)?
+        Ok(match &self.floor_opening {
+            Some(opening) => Voice::floor(socket, opening)?,
+            None => Voice::http(socket)?,
         })
     }
 }

@@ -13,10 +13,10 @@ use std::time::Instant;
 const UNDER_WAY: usize = 1000;
 
 enum Tongue {
-    /// One byte is a message, a line with the cursor the answer.
+    /// A line with the room is a message, a line with the cursor the answer.
     Floor,
-    /// POST, with this start of a head.
-    Http(String),
+    /// POST.
+    Http,
 }
 
 /// A connection to speak over.
@@ -24,7 +24,9 @@ pub(crate) struct Voice {
     socket: TcpStream,
     tongue: Tongue,
     heard: Vec<u8>,
-    /// When the message that is under way was due, if one is.
+    /// Where the message that is under way goes.
+    room: usize,
+    /// When it was due, if one is under way.
     due: Option<Instant>,
 }
 
@@ -34,23 +36,24 @@ impl Voice {
         Self::new(socket, Tongue::Floor)
     }
 
-    pub(crate) fn http(socket: TcpStream, head: &str) -> io::Result<Self> {
-        Self::new(socket, Tongue::Http(head.to_owned()))
+    pub(crate) fn http(socket: TcpStream) -> io::Result<Self> {
+        Self::new(socket, Tongue::Http)
     }
 
     fn new(socket: TcpStream, tongue: Tongue) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, tongue, heard: Vec::new(), due: None })
+        Ok(Self { socket, tongue, heard: Vec::new(), room: 0, due: None })
     }
 
-    fn speak(&mut self, text: &str, due: Instant) -> io::Result<()> {
+    /// `start`: the line, or the head up to its length.
+    fn speak(&mut self, start: &str, text: &str, due: Instant) -> io::Result<()> {
         self.due = Some(due);
         // A few hundred bytes on an empty socket: they go at once or something is wrong.
         match &self.tongue {
-            Tongue::Floor => self.socket.write_all(b"."),
-            Tongue::Http(head) => {
-                let request = format!("{head}Content-Length: {}\r\n\r\n{text}", text.len());
+            Tongue::Floor => self.socket.write_all(start.as_bytes()),
+            Tongue::Http => {
+                let request = format!("{start}Content-Length: {}\r\n\r\n{text}", text.len());
                 self.socket.write_all(request.as_bytes())
             }
         }
@@ -67,7 +70,7 @@ impl Voice {
         }
         let answer = match self.tongue {
             Tongue::Floor => line(&mut self.heard),
-            Tongue::Http(_) => acknowledgement(&mut self.heard),
+            Tongue::Http => acknowledgement(&mut self.heard),
         };
         answer.map_err(|what| Failure::Wrong(format!("the answer to a POST: {what}")))
     }
@@ -108,12 +111,18 @@ impl Voices {
         Self { speaker, voices: Vec::new(), free: Vec::new() }
     }
 
-    /// Messages under way.
-    pub(crate) fn under_way(&self) -> usize {
-        self.voices.len() - self.free.len()
+    /// Rooms that are spoken in.
+    pub(crate) fn rooms(&self) -> usize {
+        self.speaker.starts.len()
     }
 
-    pub(crate) fn speak(&mut self, text: &str, due: Instant, readers: &Readers) -> Result<(), Failure> {
+    pub(crate) fn speak(
+        &mut self,
+        room: usize,
+        text: &str,
+        due: Instant,
+        readers: &Readers,
+    ) -> Result<(), Failure> {
         let number = match self.free.pop() {
             Some(number) => number,
             None if self.voices.len() == UNDER_WAY => {
@@ -128,17 +137,19 @@ impl Voices {
                 self.voices.len() - 1
             }
         };
-        Ok(self.voices[number].speak(text, due)?)
+        let voice = &mut self.voices[number];
+        voice.room = room;
+        Ok(voice.speak(&self.speaker.starts[room], text, due)?)
     }
 
-    /// A connection is readable: what was acknowledged with it, and when that was due.
-    pub(crate) fn hear(&mut self, token: u64) -> Result<Option<(Cursor, Instant)>, Failure> {
+    /// A connection is readable: in which room what was acknowledged with it, and when that was due.
+    pub(crate) fn hear(&mut self, token: u64) -> Result<Option<(usize, Cursor, Instant)>, Failure> {
         let number = (token - TRIGGERS) as usize;
         let voice = &mut self.voices[number];
         let Some(cursor) = voice.hear()? else { return Ok(None) };
         let due =
             voice.due.take().ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
         self.free.push(number);
-        Ok(Some((cursor, due)))
+        Ok(Some((voice.room, cursor, due)))
     }
 }

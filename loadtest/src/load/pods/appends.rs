@@ -1,12 +1,12 @@
 //! Appends a second, through pods and by the bare script.
 
+use super::Setting;
 use super::bed::{Bed, Carrier};
 use super::costs::{Cast, Costs};
 use super::crowd::Crowd;
 use super::script::{self, Script};
-use super::{Setting, mean};
-use crate::load::Failure;
 use crate::load::target::Target;
+use crate::load::{Failure, mean};
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! How late an event is, by what carries it from pod to pod.
 
+use super::Setting;
 use super::bed::{Bed, Carrier};
-use super::{Setting, mean};
 use crate::load::readers::Readers;
 use crate::load::run::{Pace, mark, run};
 use crate::load::target::Target;
 use crate::load::voices::Voices;
-use crate::load::{Failure, Progress};
+use crate::load::{Failure, Progress, mean, ms};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -112,17 +112,14 @@ fn late(
 ) -> Result<Measured, Failure> {
     let messages = (rate * setting.time.as_secs_f64()) as u64;
     let mut readers = Readers::new()?;
-    let mut voices = Voices::new(speaks.speaker(ROOM, 0)?);
+    let mut voices = Voices::new(speaks.speaker(&[ROOM.to_owned()], 0)?);
     mark(&mut readers, &mut voices, "first")?;
-    readers.open(1, &listens.listening(ROOM, 1), &Progress::new("opening", 1))?;
+    readers.open(0, 1, &listens.listening(ROOM, 1), &Progress::new("opening", 1))?;
     readers.idle(REST)?;
     mark(&mut readers, &mut voices, "here we go")?;
     let text = super::script::text(0, 0);
     let progress = Progress::new("messages", messages);
     let found = run(&mut readers, &mut voices, messages, Pace::PerSecond(rate), &text, &progress)?;
-    let ms = |histogram: &hdrhistogram::Histogram<u64>, quantile: f64| {
-        histogram.value_at_quantile(quantile) as f64 / 1e6
-    };
     Ok(Measured {
         way,
         rate,

@@ -2,7 +2,7 @@
 
 use super::script::{self, TEXT};
 use crate::http::Client;
-use crate::load::Failure;
+use crate::load::{Failure, histogram, nanoseconds};
 use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
@@ -69,8 +69,7 @@ impl Crowd {
 
     /// All of them speak for so long, each with up to `depth` messages under way; every one is acknowledged.
     pub(super) fn speak(&mut self, time: Duration, depth: usize) -> Result<Spoken, Failure> {
-        let histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3);
-        let mut answer = histogram.map_err(|e| Failure::Setup(e.to_string()))?;
+        let mut answer = histogram()?;
         let start = Instant::now();
         let mut under_way = 0;
         for speaker in &mut self.speakers {
@@ -141,7 +140,7 @@ impl Speaker {
             let Some(since) = self.under_way.pop_front() else {
                 return Err(Failure::Wrong("an answer that nobody asked for".to_owned()));
             };
-            answer.saturating_record(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            answer.saturating_record(nanoseconds(since.elapsed()));
         }
         self.heard.drain(..at);
         Ok(count)

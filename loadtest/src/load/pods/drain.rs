@@ -1,12 +1,12 @@
 //! Rows a second from the outbox into the database, and by a hand-written loop of the same INSERTs.
 
+use super::Setting;
 use super::bed::{Bed, Carrier};
 use super::costs::{Cast, Costs};
 use super::resp::Resp;
 use super::script::{self, Message, Script};
-use super::{Setting, mean};
-use crate::load::Failure;
 use crate::load::target::Target;
+use crate::load::{Failure, mean};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Value};
 use serde::Serialize;
