@@ -6,7 +6,9 @@
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
 //! `target` (the processes).
 
+mod commits;
 mod counter;
+mod crowd;
 pub mod fanout;
 pub mod floor;
 pub mod idle;
@@ -16,6 +18,7 @@ mod readers;
 pub mod report;
 pub mod rooms;
 mod run;
+pub mod speak;
 pub mod storm;
 pub mod stuck;
 mod tally;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use loadtest::load::{Failure, fanout, floor, idle, pods, rooms, storm, stuck};
+use loadtest::load::{Failure, fanout, floor, idle, pods, rooms, speak, storm, stuck};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -31,6 +31,8 @@ enum Scenario {
     Floor(fanout::FloorAlone),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
+    /// POSTs a second, beside a loop that only commits the same rows
+    Speak(speak::Speak),
     /// All readers are dropped at once and come back, each with events to catch up on
     Storm(storm::Storm),
     /// Some readers of a busy room stop reading
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Scenario::Rooms(args) => rooms::rooms(&args).and_then(|report| print(&report, json)),
         Scenario::Floor(args) => fanout::floor(&args).and_then(|report| print(&report, json)),
         Scenario::Idle(args) => idle::idle(&args).and_then(|report| print(&report, json)),
+        Scenario::Speak(args) => speak::speak(&args).and_then(|report| print(&report, json)),
         Scenario::Storm(args) => storm::storm(&args).and_then(|report| print(&report, json)),
         Scenario::Stuck(args) => stuck::stuck(&args).and_then(|report| print(&report, json)),
         Scenario::Pods(args) => pods::pods(&args).and_then(|report| print(&report, json)),

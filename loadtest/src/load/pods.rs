@@ -12,7 +12,6 @@ mod appends;
 mod backplane;
 mod bed;
 mod costs;
-mod crowd;
 mod drain;
 mod resp;
 mod script;

@@ -3,8 +3,8 @@
 use super::Setting;
 use super::bed::{Bed, Carrier};
 use super::costs::{Cast, Costs};
-use super::crowd::Crowd;
 use super::script::{self, Script};
+use crate::load::crowd::Crowd;
 use crate::load::target::Target;
 use crate::load::{Failure, mean};
 use serde::Serialize;
@@ -104,7 +104,8 @@ fn through_pods(setting: &Setting, maria: &MariaDb, way: Way, rooms: usize) -> R
     let pods = bed.pods(if way == Way::OnePod { 1 } else { 3 })?;
     let addresses: Vec<_> = pods.iter().map(Target::address).collect();
     let measured = (|| {
-        let mut crowd = Crowd::new(setting.speakers, &addresses, rooms)?;
+        let names: Vec<_> = (0..rooms).map(script::room_name).collect();
+        let mut crowd = Crowd::new(setting.speakers, &addresses, &names, "")?;
         crowd.speak(WARM_UP, setting.depth)?;
         bed.wait_stored()?;
         let is_away = way != Way::ThreePodsStoring;

@@ -2,6 +2,7 @@
 
 use super::Setting;
 use super::bed::{Bed, Carrier};
+use crate::load::crowd;
 use crate::load::readers::Readers;
 use crate::load::run::{Pace, mark, run};
 use crate::load::target::Target;
@@ -117,7 +118,7 @@ fn late(
     readers.open(0, 1, &listens.listening(ROOM, 1), &Progress::new("opening", 1))?;
     readers.idle(REST)?;
     mark(&mut readers, &mut voices, "here we go")?;
-    let text = super::script::text(0, 0);
+    let text = crowd::text(0, 0);
     let progress = Progress::new("messages", messages);
     let found = run(&mut readers, &mut voices, messages, Pace::PerSecond(rate), &text, &progress)?;
     Ok(Measured {

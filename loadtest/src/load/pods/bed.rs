@@ -89,7 +89,7 @@ impl Bed {
     }
 
     /// What each speaker said is in the database once, and nothing else is. Speakers number their messages from 0:
-    /// [`script::text`].
+    /// [`crowd::text`](crate::load::crowd::text).
     pub(super) fn check(&self, said: &[u64]) -> Result<(), Failure> {
         let rows = self.database.sql(
             "SELECT CAST(SUBSTRING(text, 2, 4) AS UNSIGNED), COUNT(*), COUNT(DISTINCT SUBSTRING(text, 7, 8)),

@@ -2,6 +2,7 @@
 
 use super::resp::{Reply, Resp, command};
 use crate::load::Failure;
+use crate::load::crowd;
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,9 +18,6 @@ const OUTBOX: &str = "100000";
 
 /// Commands sent in one go. Two such batches are under way, so that Redis never waits for us.
 const BATCH: usize = 128;
-
-/// Bytes of a text: a sentence or two.
-pub(super) const TEXT: usize = 150;
 
 /// Where the script is called: a generation of a process.
 #[derive(Clone, Debug)]
@@ -54,6 +52,11 @@ pub(super) struct Driven {
     pub(super) wall: Duration,
 }
 
+/// The name of the n-th room.
+pub(super) fn room_name(n: usize) -> String {
+    format!("load-{n}")
+}
+
 /// Rooms of these many labels, spread evenly over all partitions.
 pub(super) fn rooms(count: usize) -> Vec<Room> {
     let room = |n: usize| {
@@ -64,7 +67,7 @@ pub(super) fn rooms(count: usize) -> Vec<Room> {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Room { id, label: format!("load-{n}"), hex, partition: n % PARTITIONS }
+        Room { id, label: room_name(n), hex, partition: n % PARTITIONS }
     };
     (0..count).map(room).collect()
 }
@@ -79,14 +82,9 @@ impl Message {
             id: noise(k, 2),
             user: noise(person, 3),
             name: format!("Person {person}"),
-            text: text(0, k),
+            text: crowd::text(0, k),
         }
     }
-}
-
-/// A text of [`TEXT`] bytes that no other speaker or message has: `s0007 00000042 xxx…`.
-pub(super) fn text(speaker: usize, n: u64) -> String {
-    format!("s{speaker:04} {n:08} {:x<1$}", "", TEXT - 15)
 }
 
 /// A raw caller of the script.
@@ -293,7 +291,7 @@ mod tests {
         let all: Vec<_> = (0..1000).map(|k| Message::new(k, 7, 3)).collect();
         assert_eq!(all.iter().map(|m| m.id).collect::<HashSet<_>>().len(), 1000);
         assert_eq!(all.iter().map(|m| m.user).collect::<HashSet<_>>().len(), 3);
-        assert!(all.iter().all(|m| m.text.len() == TEXT));
+        assert!(all.iter().all(|m| m.text.len() == crowd::TEXT));
         let of_room: Vec<_> = all.iter().filter(|m| m.room == 3).map(|m| m.seq).take(3).collect();
         assert_eq!(of_room, [1, 2, 3]);
     }

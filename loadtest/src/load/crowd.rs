@@ -1,8 +1,8 @@
 //! Many speakers in one thread, who say the next thing as soon as the one before is acknowledged.
 
-use super::script::{self, TEXT};
+use super::{Failure, histogram, nanoseconds};
 use crate::http::Client;
-use crate::load::{Failure, histogram, nanoseconds};
+use crate::speak::whole_log;
 use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
@@ -12,11 +12,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+/// Bytes of a text: a sentence or two.
+pub(crate) const TEXT: usize = 150;
+
+/// A text of [`TEXT`] bytes that no other speaker or message has: `s0007 00000042 xxx…`.
+pub(crate) fn text(speaker: usize, n: u64) -> String {
+    format!("s{speaker:04} {n:08} {:x<1$}", "", TEXT - 15)
+}
+
 /// An answer takes no longer than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Speakers, each with a connection and a name of its own.
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     epoll: OwnedFd,
     speakers: Vec<Speaker>,
 }
@@ -31,16 +39,21 @@ struct Speaker {
 }
 
 /// What a crowd did.
-pub(super) struct Spoken {
-    pub(super) acknowledged: u64,
-    pub(super) wall: Duration,
+pub(crate) struct Spoken {
+    pub(crate) acknowledged: u64,
+    pub(crate) wall: Duration,
     /// POST until its answer (ns).
-    pub(super) answer: Histogram<u64>,
+    pub(crate) answer: Histogram<u64>,
 }
 
 impl Crowd {
-    /// So many speakers, who share the pods and the rooms between them.
-    pub(super) fn new(count: usize, pods: &[SocketAddr], rooms: usize) -> Result<Self, Failure> {
+    /// So many speakers, who share the pods and the rooms between them; `query` (`?ack=stored`) is in each POST.
+    pub(crate) fn new(
+        count: usize,
+        pods: &[SocketAddr],
+        rooms: &[String],
+        query: &str,
+    ) -> Result<Self, Failure> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let mut speakers = Vec::new();
         for number in 0..count {
@@ -52,9 +65,9 @@ impl Crowd {
                 return Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text())));
             };
             let head = format!(
-                "POST /r/load-{} HTTP/1.1\r\nHost: {pod}\r\nAuthorization: Bearer {token}\r\n\
+                "POST /r/{}{query} HTTP/1.1\r\nHost: {pod}\r\nAuthorization: Bearer {token}\r\n\
                  Content-Type: text/plain\r\nContent-Length: {TEXT}\r\n\r\n",
-                number % rooms
+                rooms[number % rooms.len()]
             );
             let socket = TcpStream::connect(pod)?;
             socket.set_nodelay(true)?;
@@ -68,7 +81,7 @@ impl Crowd {
     }
 
     /// All of them speak for so long, each with up to `depth` messages under way; every one is acknowledged.
-    pub(super) fn speak(&mut self, time: Duration, depth: usize) -> Result<Spoken, Failure> {
+    pub(crate) fn speak(&mut self, time: Duration, depth: usize) -> Result<Spoken, Failure> {
         let mut answer = histogram()?;
         let start = Instant::now();
         let mut under_way = 0;
@@ -104,8 +117,36 @@ impl Crowd {
         Ok(Spoken { acknowledged, wall: start.elapsed(), answer })
     }
 
+    /// That the rooms have what these speakers said, each of them everything once and in its order, and nothing else.
+    pub(crate) fn check(&self, server: SocketAddr, rooms: &[String]) -> Result<(), Failure> {
+        let mut kept = vec![0; self.speakers.len()];
+        let mut client = Client::new(server);
+        for room in rooms {
+            for event in whole_log(&mut client, room)? {
+                let strange = || Failure::Wrong(format!("{room} has what nobody said there: {}", event.data));
+                let event: serde_json::Value = serde_json::from_str(&event.data).map_err(|_| strange())?;
+                let said = event["text"].as_str().unwrap_or_default();
+                let number = said.get(1..5).and_then(|digits| digits.parse::<usize>().ok());
+                let number = number.filter(|number| *number < kept.len()).ok_or_else(strange)?;
+                let next = text(number, kept[number]);
+                if said != next {
+                    return Err(Failure::Wrong(format!("{room} has {said:?} where {next:?} is due")));
+                }
+                kept[number] += 1;
+            }
+        }
+        let said = self.said();
+        match kept.iter().zip(&said).position(|(kept, said)| kept != said) {
+            None => Ok(()),
+            Some(number) => {
+                let (kept, said) = (kept[number], said[number]);
+                Err(Failure::Wrong(format!("of {said} messages of speaker {number} {kept} are in the log")))
+            }
+        }
+    }
+
     /// How much each of them has said so far.
-    pub(super) fn said(&self) -> Vec<u64> {
+    pub(crate) fn said(&self) -> Vec<u64> {
         self.speakers.iter().map(|speaker| speaker.said).collect()
     }
 }
@@ -116,7 +157,7 @@ impl Speaker {
         let mut bytes = String::new();
         for _ in 0..count {
             bytes += &self.head;
-            bytes += &script::text(self.number, self.said);
+            bytes += &text(self.number, self.said);
             self.said += 1;
             self.under_way.push_back(Instant::now());
         }
