@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use loadtest::load::{Failure, fanout, floor, idle, pods, rooms, speak, storm, stuck};
+use loadtest::load::plot::{self, Charts};
+use loadtest::load::{Failure, fanout, floor, growth, idle, pods, rooms, speak, storm, stuck};
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Shows what a maru does on this machine, beside what the machine can do at best.
@@ -16,9 +18,19 @@ use std::process::ExitCode;
 struct Arguments {
     #[command(subcommand)]
     scenario: Scenario,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// How the report is shown.
+#[derive(clap::Args)]
+struct Shown {
     /// The report as JSON on stdout
     #[arg(long, global = true)]
     json: bool,
+    /// Curves as SVG files in this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    plot: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -27,6 +39,8 @@ enum Scenario {
     Fanout(fanout::Fanout),
     /// R rooms of k readers, and rooms that nobody listens to
     Rooms(rooms::Rooms),
+    /// How cost and latency grow over readers, rooms, pods, message size and rate
+    Growth(growth::Growth),
     /// Only the floor: a bare loop of one send() per reader
     Floor(fanout::FloorAlone),
     /// N silent readers, each a guest of its own: memory and CPU each
@@ -45,16 +59,17 @@ enum Scenario {
 }
 
 fn main() -> ExitCode {
-    let Arguments { scenario, json } = Arguments::parse();
+    let Arguments { scenario, shown } = Arguments::parse();
     let done = match scenario {
-        Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| print(&report, json)),
-        Scenario::Rooms(args) => rooms::rooms(&args).and_then(|report| print(&report, json)),
-        Scenario::Floor(args) => fanout::floor(&args).and_then(|report| print(&report, json)),
-        Scenario::Idle(args) => idle::idle(&args).and_then(|report| print(&report, json)),
-        Scenario::Speak(args) => speak::speak(&args).and_then(|report| print(&report, json)),
-        Scenario::Storm(args) => storm::storm(&args).and_then(|report| print(&report, json)),
-        Scenario::Stuck(args) => stuck::stuck(&args).and_then(|report| print(&report, json)),
-        Scenario::Pods(args) => pods::pods(&args).and_then(|report| print(&report, json)),
+        Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| shown.show(&report)),
+        Scenario::Rooms(args) => rooms::rooms(&args).and_then(|report| shown.show(&report)),
+        Scenario::Growth(args) => growth::growth(&args).and_then(|report| shown.show(&report)),
+        Scenario::Floor(args) => fanout::floor(&args).and_then(|report| shown.show(&report)),
+        Scenario::Idle(args) => idle::idle(&args).and_then(|report| shown.show(&report)),
+        Scenario::Speak(args) => speak::speak(&args).and_then(|report| shown.show(&report)),
+        Scenario::Storm(args) => storm::storm(&args).and_then(|report| shown.show(&report)),
+        Scenario::Stuck(args) => stuck::stuck(&args).and_then(|report| shown.show(&report)),
+        Scenario::Pods(args) => pods::pods(&args).and_then(|report| shown.show(&report)),
         Scenario::FloorProgram => floor::program().map_err(Failure::from),
     };
     match done {
@@ -66,12 +81,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(report: &(impl Display + serde::Serialize), json: bool) -> Result<(), Failure> {
-    if json {
-        let text = serde_json::to_string_pretty(report).map_err(|e| Failure::Setup(e.to_string()))?;
-        println!("{text}");
-    } else {
-        println!("{report}");
+impl Shown {
+    fn show(&self, report: &(impl Display + serde::Serialize + Charts)) -> Result<(), Failure> {
+        if self.json {
+            let text = serde_json::to_string_pretty(report).map_err(|e| Failure::Setup(e.to_string()))?;
+            println!("{text}");
+        } else {
+            println!("{report}");
+        }
+        self.plot.as_ref().map_or(Ok(()), |directory| plot::draw(directory, &report.charts()))
     }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Many silent readers, each a guest of its own and with all limits on: what one costs in memory, and all in CPU.
 
+use super::plot::{Chart, Charts, Line};
 use super::readers::Readers;
 use super::run::{Pace, mark, run};
 use super::target::Target;
@@ -176,6 +177,17 @@ impl std::fmt::Display for Step {
             mib(resident),
             mib(anonymous)
         )
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |name, what: fn(&Memory) -> u64| {
+            let mib = |step: &Step| what(&step.memory) as f64 / f64::from(1 << 20);
+            Line::new(name, self.steps.iter().map(|step| (step.readers as f64, mib(step))))
+        };
+        let lines = vec![line("anonymous", |m| m.anonymous), line("resident", |m| m.resident)];
+        vec![Chart::new("idle-memory", "Memory of the server", "silent readers", "MiB", lines)]
     }
 }
 

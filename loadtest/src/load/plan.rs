@@ -117,9 +117,7 @@ pub(super) fn compare(
             plan.populate(&server, round, there, fresh).map_err(|e| server.explain(e))?;
             there += fresh;
             for target in floor.iter().chain([&server]) {
-                let measured = plan.measure(target, shape, round, chunk).map_err(|e| target.explain(e))?;
-                eprintln!("{measured}");
-                runs.push(measured);
+                runs.push(plan.measure(&[target], shape, round, chunk)?);
             }
         }
     }
@@ -138,16 +136,14 @@ pub(super) fn floor_alone(
     let mut runs = Vec::new();
     for round in 1..=how.rounds {
         for &shape in shapes {
-            let measured = plan.measure(&floor, shape, round, chunk)?;
-            eprintln!("{measured}");
-            runs.push(measured);
+            runs.push(plan.measure(&[&floor], shape, round, chunk)?);
         }
     }
     Ok(Report::new("floor", plan.pace, runs))
 }
 
 impl Plan {
-    fn new(how: &How, shapes: &[Shape]) -> Result<Self, Failure> {
+    pub(super) fn new(how: &How, shapes: &[Shape]) -> Result<Self, Failure> {
         shapes.iter().try_for_each(|shape| check_open_files(shape.all_readers()))?;
         if shapes.iter().any(|shape| shape.rooms == 0) || how.in_flight == 0 || how.per_address == 0 {
             return Err(Failure::Setup("there is nothing to measure with these numbers".to_owned()));
@@ -157,7 +153,7 @@ impl Plan {
     }
 
     /// The bytes that one message brings a reader of this server.
-    fn chunk(&self, server: &Target) -> Result<usize, Failure> {
+    pub(super) fn chunk(&self, server: &Target) -> Result<usize, Failure> {
         let rooms = [room("probe", Shape::one(1), 0, 0)];
         let mut readers = Readers::new()?;
         let mut voices = Voices::new(server.speaker(&rooms, 0)?);
@@ -187,13 +183,28 @@ impl Plan {
         Ok(())
     }
 
-    fn measure(
+    /// Measures these pods of one server (or the floor): the readers of each room are spread over them, and the first
+    /// is spoken to.
+    pub(super) fn measure(
         &self,
-        target: &Target,
+        pods: &[&Target],
         shape: Shape,
         round: usize,
         chunk: usize,
     ) -> Result<Measured, Failure> {
+        let measured = self.measure_quietly(pods, shape, round, chunk).map_err(|e| pods[0].explain(e))?;
+        eprintln!("{measured}");
+        Ok(measured)
+    }
+
+    fn measure_quietly(
+        &self,
+        pods: &[&Target],
+        shape: Shape,
+        round: usize,
+        chunk: usize,
+    ) -> Result<Measured, Failure> {
+        let target = pods[0];
         let name = format!("{} round {round}, {shape}", target.name);
         let rooms: Vec<_> = (0..shape.rooms).map(|number| room("load", shape, round, number)).collect();
         let mut readers = Readers::new()?;
@@ -206,17 +217,20 @@ impl Plan {
             .unwrap_or_else(|| (self.how.deliveries / shape.readers.max(1) as u64).clamp(50, 5000));
         let messages_alone = messages.max(ALONE);
         let quiet = Progress::new(&format!("{name}: alone"), messages_alone);
-        target.wait_idle()?;
+        pods.iter().try_for_each(|pod| pod.wait_idle())?;
         mark(&mut readers, &mut voices, &self.text)?;
         run(&mut readers, &mut voices, warm_up, self.pace, &self.text, &quiet)?;
         let (alone, _) =
-            cpu_of(target, || run(&mut readers, &mut voices, messages_alone, self.pace, &self.text, &quiet))?;
+            cpu_of(pods, || run(&mut readers, &mut voices, messages_alone, self.pace, &self.text, &quiet))?;
         drop(quiet);
 
         let count = shape.all_readers();
         let progress = Progress::new(&format!("{name}: opening"), count as u64);
         for (group, room) in rooms.iter().enumerate() {
-            readers.open(group, shape.readers, &target.listening(room, self.how.per_address), &progress)?;
+            for (number, pod) in pods.iter().enumerate() {
+                let up_to = shape.readers * (number + 1) / pods.len();
+                readers.open(group, up_to, &pod.listening(room, self.how.per_address), &progress)?;
+            }
         }
         drop(progress);
         readers.settle(REST, Duration::from_secs(60))?;
@@ -226,7 +240,7 @@ impl Plan {
         let before = (readers.tally.deliveries, readers.tally.bytes, others(&readers));
         let (start, own, busy) = (Instant::now(), proc::Cpu::of(std::process::id())?, proc::busy()?);
         let (spent, late) =
-            cpu_of(target, || run(&mut readers, &mut voices, messages, self.pace, &self.text, &progress))?;
+            cpu_of(pods, || run(&mut readers, &mut voices, messages, self.pace, &self.text, &progress))?;
         let own = proc::Cpu::of(std::process::id())?.since(&own);
         let elsewhere = (proc::busy()?.saturating_sub(busy)).saturating_sub(own + spent);
         let cores = |time: Duration| time.as_secs_f64() / start.elapsed().as_secs_f64();
@@ -240,6 +254,7 @@ impl Plan {
         let per_delivery = |time: f64| time / deliveries.max(1) as f64;
         Ok(Measured {
             target: target.name,
+            pods: pods.len(),
             round,
             shape,
             messages,
@@ -266,17 +281,19 @@ fn room(what: &str, shape: Shape, round: usize, number: usize) -> String {
         .replace(' ', "-")
 }
 
-/// What a process spends while something is done, its wake included.
+/// What processes spend while something is done, its wake included.
 fn cpu_of(
-    target: &Target,
+    pods: &[&Target],
     work: impl FnOnce() -> Result<Latencies, Failure>,
 ) -> Result<(Duration, Latencies), Failure> {
     const WAKE: Duration = Duration::from_millis(30);
+    let now = || pods.iter().map(|pod| pod.cpu()).collect::<Result<Vec<_>, _>>();
     thread::sleep(WAKE);
-    let before = target.cpu()?;
+    let before = now()?;
     let late = work()?;
     thread::sleep(WAKE);
-    Ok((target.cpu()?.since(&before), late))
+    let spent = now()?.iter().zip(&before).map(|(now, before)| now.since(before)).sum();
+    Ok((spent, late))
 }
 
 fn others(readers: &Readers) -> u64 {

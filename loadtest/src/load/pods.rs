@@ -16,7 +16,10 @@ mod drain;
 mod resp;
 mod script;
 
+pub(super) use bed::{Bed, Carrier};
+
 use super::Failure;
+use super::plot::{Chart, Charts};
 use crate::proc;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -151,6 +154,17 @@ pub fn pods(args: &Pods) -> Result<Report, Failure> {
         drain,
         backplane,
     })
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let charts = [
+            self.appends.as_ref().map(Charts::charts),
+            self.drain.as_ref().map(Charts::charts),
+            self.backplane.as_ref().map(Charts::charts),
+        ];
+        charts.into_iter().flatten().flatten().collect()
+    }
 }
 
 impl fmt::Display for Report {

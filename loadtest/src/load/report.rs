@@ -1,6 +1,7 @@
 //! What was measured, for people and as JSON.
 
 use super::plan::Shape;
+use super::plot::{Chart, Charts, Line};
 use super::run::Pace;
 use crate::proc;
 use serde::Serialize;
@@ -17,6 +18,8 @@ const ELSEWHERE: f64 = 0.15;
 pub struct Measured {
     /// `floor` or `maru`.
     pub target: &'static str,
+    /// Over how many processes its readers are spread.
+    pub pods: usize,
     /// Which of the rounds, from 1.
     pub round: usize,
     /// Who listens where.
@@ -64,12 +67,12 @@ pub struct Report {
 /// The mean of all rounds of one target in one shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct Mean {
-    target: &'static str,
+    pub(super) target: &'static str,
     #[serde(flatten)]
-    shape: Shape,
-    cost_us: f64,
-    last_reader_p50_ms: f64,
-    last_reader_p99_ms: f64,
+    pub(super) shape: Shape,
+    pub(super) cost_us: f64,
+    pub(super) last_reader_p50_ms: f64,
+    pub(super) last_reader_p99_ms: f64,
 }
 
 /// The server's means by the floor's.
@@ -102,10 +105,51 @@ impl Report {
         let ratios = ratios.collect();
         Self { scenario, machine: proc::machine(), pace: format!("{pace:?}"), runs, means, ratios }
     }
+
+    pub(super) fn into_means(self) -> Vec<Mean> {
+        self.means
+    }
+}
+
+impl Charts for Report {
+    /// Cost and latency over what differs between the shapes.
+    fn charts(&self) -> Vec<Chart> {
+        let differs = |what: fn(&Shape) -> usize| {
+            let first = self.means.first().map(|mean| what(&mean.shape));
+            self.means.iter().any(|mean| Some(what(&mean.shape)) != first)
+        };
+        let (x, axis): (fn(&Shape) -> usize, _) = if differs(|shape| shape.rooms) {
+            (|shape| shape.rooms, "rooms")
+        } else if differs(|shape| shape.beside) {
+            (|shape| shape.beside, "rooms besides")
+        } else {
+            (|shape| shape.readers, "readers of a room")
+        };
+        let mut targets: Vec<_> = self.means.iter().map(|mean| mean.target).collect();
+        targets.sort_unstable_by_key(|target| (*target != "floor", *target));
+        targets.dedup();
+        let line = |target: &'static str, words: &str, y: fn(&Mean) -> f64| {
+            let of = self.means.iter().filter(|mean| mean.target == target);
+            let mut points: Vec<_> = of.map(|mean| (x(&mean.shape) as f64, y(mean))).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Line { name: format!("{target}{words}"), points }
+        };
+        let chart = |what: &str, y, lines| {
+            let name = format!("{}-{what}", self.scenario);
+            Chart { title: format!("{}: {what}", self.scenario), name, x: axis, y, lines }
+        };
+        let cost = targets.iter().map(|target| line(target, "", |mean| mean.cost_us)).collect();
+        let p50 = targets.iter().map(|target| line(target, " p50", |mean| mean.last_reader_p50_ms));
+        let p99 = targets.iter().map(|target| line(target, " p99", |mean| mean.last_reader_p99_ms));
+        vec![
+            chart("cost", "CPU per delivery (µs)", cost),
+            chart("latency", "POST to last reader (ms)", p50.chain(p99).collect()),
+        ]
+    }
 }
 
 impl Mean {
-    fn of(runs: &[Measured], target: &'static str, shape: Shape) -> Self {
+    pub(super) fn of(runs: &[Measured], target: &'static str, shape: Shape) -> Self {
         let of = || runs.iter().filter(|r| (r.target, r.shape) == (target, shape));
         let mean = |what: fn(&Measured) -> f64| of().map(what).sum::<f64>() / of().count() as f64;
         Self {

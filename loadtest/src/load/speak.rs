@@ -2,6 +2,7 @@
 
 use super::commits::commit;
 use super::crowd::Crowd;
+use super::plot::{Chart, Charts, Line};
 use super::target::Target;
 use super::{Failure, Server, mean, ms};
 use crate::proc::{self, Cpu};
@@ -149,17 +150,44 @@ impl fmt::Display for Measured {
     }
 }
 
+impl Report {
+    /// All that were measured, ascending.
+    fn counts(&self) -> Vec<usize> {
+        let mut counts: Vec<_> = self.runs.iter().map(|run| run.speakers).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        counts
+    }
+
+    /// Over all rounds.
+    fn mean(&self, speakers: usize, what: fn(&Measured) -> f64) -> f64 {
+        mean(self.runs.iter().filter(|run| run.speakers == speakers).map(what))
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |name, what: fn(&Measured) -> f64| {
+            let mean = |count| (count as f64, self.mean(count, what));
+            Line::new(name, self.counts().into_iter().map(mean))
+        };
+        let rates =
+            vec![line("bare commits", |run| run.commits_per_second), line("POSTs", |run| run.per_second)];
+        let answers = vec![line("p50", |run| run.answer_p50_ms), line("p99", |run| run.answer_p99_ms)];
+        vec![
+            Chart::new("speak-rate", "POSTs acknowledged", "speakers", "a second", rates),
+            Chart::new("speak-latency", "POST to its answer", "speakers", "ms", answers),
+        ]
+    }
+}
+
 impl fmt::Display for Report {
     /// Means of all rounds; the single runs were shown when they ended, and are in the JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, machine, rooms, depth, runs } = self;
+        let Self { scenario, machine, rooms, depth, .. } = self;
         writeln!(f, "{scenario} on {machine}, {rooms} rooms, {depth} under way for each speaker")?;
-        let mut counts: Vec<_> = runs.iter().map(|run| run.speakers).collect();
-        counts.sort_unstable();
-        counts.dedup();
-        for count in counts {
-            let of =
-                |what: fn(&Measured) -> f64| mean(runs.iter().filter(|run| run.speakers == count).map(what));
+        for count in self.counts() {
+            let of = |what| self.mean(count, what);
             let (posts, commits) = (of(|run| run.per_second), of(|run| run.commits_per_second));
             writeln!(
                 f,

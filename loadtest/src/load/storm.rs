@@ -1,6 +1,7 @@
 //! All readers are dropped at once and come back, each with events to catch up on: how long until all are current,
 //! beside a bare server that accepts and writes.
 
+use super::plot::{Chart, Charts, Line};
 use super::readers::Readers;
 use super::run::{Pace, mark, run};
 use super::target::Target;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// No one came or went for so long: the rooms are at rest. Digests of presence come once a second.
 const REST: Duration = Duration::from_millis(2500);
+
+/// Of the curve.
+const QUANTILES: [f64; 9] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,6 +55,8 @@ pub struct Measured {
     /// From when a reader connected until it was current (ms).
     current_p50_ms: f64,
     current_p99_ms: f64,
+    /// The same at each of [`QUANTILES`] (ms).
+    current_ms: Vec<f64>,
     /// Server CPU per reader (µs).
     cpu_us: f64,
     /// Bytes to each reader.
@@ -150,6 +156,7 @@ fn one(args: &Storm, target: &Target, round: usize, chunk: usize) -> Result<Meas
         all_current_ms: wall.as_secs_f64() * 1e3,
         current_p50_ms: ms(&readers.until_live, 0.5),
         current_p99_ms: ms(&readers.until_live, 0.99),
+        current_ms: QUANTILES.iter().map(|&quantile| ms(&readers.until_live, quantile)).collect(),
         cpu_us: each(cpu.as_secs_f64() * 1e6),
         bytes: each((readers.tally.bytes - before.1) as f64),
         loader_cores: own.as_secs_f64() / wall.as_secs_f64(),
@@ -178,6 +185,18 @@ impl fmt::Display for Measured {
             Some(reads) => write!(f, ", {reads} reads of the log)"),
             None => write!(f, ")"),
         }
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |name| {
+            let of = || self.runs.iter().filter(|run| run.target == name);
+            let at = |n: usize| mean(of().map(|run| run.current_ms[n]));
+            Line::new(name, QUANTILES.iter().enumerate().map(|(n, quantile)| (100.0 * quantile, at(n))))
+        };
+        let lines = vec![line("floor"), line("maru")];
+        vec![Chart::new("storm-latency", "Connected until current", "% of the readers", "ms at most", lines)]
     }
 }
 

@@ -1,5 +1,6 @@
 //! Some readers of a busy room stop taking what they are sent: what the others notice, and what the server keeps.
 
+use super::plot::{Chart, Charts, Line};
 use super::readers::{Opening, Readers};
 use super::run::{Pace, mark, run, say};
 use super::target::Target;
@@ -199,6 +200,17 @@ impl fmt::Display for Measured {
             self.ended,
             self.loader_cores,
         )
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |name, is_stuck: bool| {
+            let of = self.runs.iter().filter(move |run| (run.stuck > 0) == is_stuck);
+            Line::new(name, of.map(|run| (run.round as f64, run.last_reader_p99_ms)))
+        };
+        let lines = vec![line("all read", false), line("some are stuck", true)];
+        vec![Chart::new("stuck-latency", "p99 to the last reader that reads", "round", "ms", lines)]
     }
 }
 

@@ -5,6 +5,7 @@ use super::bed::{Bed, Carrier};
 use super::costs::{Cast, Costs};
 use super::script::{self, Script};
 use crate::load::crowd::Crowd;
+use crate::load::plot::{Chart, Charts, Line};
 use crate::load::target::Target;
 use crate::load::{Failure, mean};
 use serde::Serialize;
@@ -170,6 +171,18 @@ impl fmt::Display for Measured {
             self.answer_p99_ms,
             self.costs
         )
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let most = self.runs.iter().map(|run| run.rooms).max();
+        let line = |way: Way| {
+            let of = self.runs.iter().filter(move |run| run.way == way && Some(run.rooms) == most);
+            Line::new(way.name(), of.map(|run| (run.round as f64, run.per_second)))
+        };
+        let lines = WAYS.into_iter().map(line).collect();
+        vec![Chart::new("pods-appends", "POSTs through pods into Redis", "round", "a second", lines)]
     }
 }
 

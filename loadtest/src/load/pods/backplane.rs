@@ -3,6 +3,7 @@
 use super::Setting;
 use super::bed::{Bed, Carrier};
 use crate::load::crowd;
+use crate::load::plot::{Chart, Charts, Line};
 use crate::load::readers::Readers;
 use crate::load::run::{Pace, mark, run};
 use crate::load::target::Target;
@@ -166,19 +167,42 @@ impl fmt::Display for Measured {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Report {
+    /// All that were measured, ascending.
+    fn rates(&self) -> Vec<f64> {
         let mut rates: Vec<f64> = self.runs.iter().map(|run| run.rate).collect();
         rates.sort_by(f64::total_cmp);
         rates.dedup();
+        rates
+    }
+
+    /// Over all rounds.
+    fn mean(&self, way: Way, rate: f64, what: fn(&Measured) -> f64) -> f64 {
+        let is_of = |run: &&Measured| run.way == way && run.rate.total_cmp(&rate).is_eq();
+        mean(self.runs.iter().filter(is_of).map(what))
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |way: Way| {
+            let p99 = |rate| (rate, self.mean(way, rate, |run| run.event_p99_ms));
+            Line::new(way.name(), self.rates().into_iter().map(p99))
+        };
+        let lines = WAYS.into_iter().map(line).collect();
+        vec![Chart::new("pods-backplane", "POST to its event, p99", "messages a second", "ms", lines)]
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "backplane (ms)       rate  answer p50    p99   event p50    p99   after answer p50    p99"
         )?;
-        for rate in rates {
+        for rate in self.rates() {
             for way in WAYS {
-                let is_of = |run: &&Measured| run.way == way && run.rate.total_cmp(&rate).is_eq();
-                let mean = |what: fn(&Measured) -> f64| mean(self.runs.iter().filter(is_of).map(what));
+                let mean = |what| self.mean(way, rate, what);
                 write!(
                     f,
                     "\n  {:16} {rate:6.0}      {:6.2} {:6.2}      {:6.2} {:6.2}             {:6.2} {:6.2}",

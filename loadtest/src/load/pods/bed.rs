@@ -20,28 +20,28 @@ const STORED: Duration = Duration::from_secs(180);
 const SECRET: &str = "a secret of the load test";
 
 /// What pods stand on.
-pub(super) struct Bed {
-    pub(super) redis: Redis,
-    pub(super) database: Database,
-    pub(super) nats: Option<Nats>,
+pub(in crate::load) struct Bed {
+    pub(in crate::load) redis: Redis,
+    pub(in crate::load) database: Database,
+    pub(in crate::load) nats: Option<Nats>,
     maru: Option<PathBuf>,
 }
 
 /// How events go between pods.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Carrier {
+pub(in crate::load) enum Carrier {
     Redis,
     Nats,
 }
 
 impl Bed {
-    pub(super) fn new(maria: &MariaDb, aof: Aof, carrier: Carrier, maru: Option<PathBuf>) -> Self {
+    pub(in crate::load) fn new(maria: &MariaDb, aof: Aof, carrier: Carrier, maru: Option<PathBuf>) -> Self {
         let nats = (carrier == Carrier::Nats).then(Nats::start);
         Self { redis: Redis::with(aof, &[]), database: maria.database(), nats, maru }
     }
 
     /// A pod that is ready.
-    pub(super) fn pod(&self) -> Result<Target, Failure> {
+    pub(in crate::load) fn pod(&self) -> Result<Target, Failure> {
         let redis = self.redis.url();
         let mut args = vec!["--redis", &redis, "--mysql", self.database.url(), "--secret", SECRET];
         args.extend(["--ack", "buffered", "--rate-limit", "off", "--drain", "1s"]);
@@ -62,19 +62,19 @@ impl Bed {
     }
 
     /// So many pods, all of them ready.
-    pub(super) fn pods(&self, count: usize) -> Result<Vec<Target>, Failure> {
+    pub(in crate::load) fn pods(&self, count: usize) -> Result<Vec<Target>, Failure> {
         (0..count).map(|_| self.pod()).collect()
     }
 
     /// Entries in all outboxes.
-    pub(super) fn outbox(&self) -> Result<u64, Failure> {
+    pub(in crate::load) fn outbox(&self) -> Result<u64, Failure> {
         let mut resp = Resp::connect(self.redis.port())?;
         let place = script::agreed(&mut resp)?;
         script::outbox(&mut resp, &place)
     }
 
     /// Waits until all that was taken is stored.
-    pub(super) fn wait_stored(&self) -> Result<(), Failure> {
+    pub(in crate::load) fn wait_stored(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + STORED;
         loop {
             let left = self.outbox()?;
@@ -90,7 +90,7 @@ impl Bed {
 
     /// What each speaker said is in the database once, and nothing else is. Speakers number their messages from 0:
     /// [`crowd::text`](crate::load::crowd::text).
-    pub(super) fn check(&self, said: &[u64]) -> Result<(), Failure> {
+    pub(in crate::load) fn check(&self, said: &[u64]) -> Result<(), Failure> {
         let rows = self.database.sql(
             "SELECT CAST(SUBSTRING(text, 2, 4) AS UNSIGNED), COUNT(*), COUNT(DISTINCT SUBSTRING(text, 7, 8)),
              CAST(MAX(SUBSTRING(text, 7, 8)) AS UNSIGNED) + 1 FROM messages GROUP BY 1 ORDER BY 1",

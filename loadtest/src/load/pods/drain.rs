@@ -5,6 +5,7 @@ use super::bed::{Bed, Carrier};
 use super::costs::{Cast, Costs};
 use super::resp::Resp;
 use super::script::{self, Message, Script};
+use crate::load::plot::{Chart, Charts, Line};
 use crate::load::target::Target;
 use crate::load::{Failure, mean};
 use mysql_async::prelude::Queryable;
@@ -225,6 +226,17 @@ impl fmt::Display for Measured {
             "drain round {round} {rooms:4} rooms {:17}: {per_second:6.0} rows/s, {ratio:.2} of the loop ({rows} rows); {costs}",
             way.name()
         )
+    }
+}
+
+impl Charts for Report {
+    fn charts(&self) -> Vec<Chart> {
+        let line = |way: Way| {
+            let of = self.runs.iter().filter(move |run| run.way == way);
+            Line::new(way.name(), of.map(|run| (run.round as f64, run.per_second)))
+        };
+        let lines = WAYS.into_iter().map(line).collect();
+        vec![Chart::new("pods-drain", "Rows from the outbox into the database", "round", "a second", lines)]
     }
 }
 
