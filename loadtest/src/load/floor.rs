@@ -7,9 +7,10 @@
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::SendFlags;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
 /// The hidden argument that makes this program the floor.
@@ -19,6 +20,9 @@ const LISTENER: u64 = u64::MAX;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n\
     Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+
+/// Connections that may wait to be accepted: as many as a maru's, so that no SYN is dropped.
+const BACKLOG: i32 = 4096;
 
 /// So many chunks of a room are kept for those who come back.
 const KEPT: usize = 1000;
@@ -59,8 +63,11 @@ struct Room {
 /// When it cannot listen or wait.
 pub fn program() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    listener.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))?;
+    listener.listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
+    let listener = TcpListener::from(listener);
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     println!("floor listens on http://{}", listener.local_addr()?);

@@ -25,7 +25,10 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(0x8f, 0x7a, 0x10),
 ];
 
-/// One picture. Its x axis is logarithmic where the greatest value is at least ten times the least.
+/// From this ratio of the greatest value to the least on, an x axis is logarithmic; a y axis from five times that.
+const DECADE: f64 = 10.0;
+
+/// One picture.
 pub struct Chart {
     /// The file's name without its ending.
     pub name: String,
@@ -91,24 +94,29 @@ impl Chart {
         }
         let root = SVGBackend::new(path, SIZE).into_drawing_area();
         root.fill(&PAPER)?;
-        if most >= 10.0 * least && least > 0.0 {
-            self.draw_on(&root, (least * 0.9..most * 1.1).log_scale(), top)?;
-        } else {
-            let around = ((most - least) * 0.05).max(most * 0.01).max(1e-9);
-            self.draw_on(&root, least - around..most + around, top)?;
+        let bottom = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
+        let around = ((most - least) * 0.05).max(most * 0.01).max(1e-9);
+        let (linear_x, linear_y) = (least - around..most + around, 0.0..top);
+        match (most >= DECADE * least && least > 0.0, top >= 5.0 * DECADE * bottom && bottom > 0.0) {
+            (true, true) => self.draw_on(&root, log(least, most), log(bottom, top))?,
+            (true, false) => self.draw_on(&root, log(least, most), linear_y)?,
+            (false, true) => self.draw_on(&root, linear_x, log(bottom, top))?,
+            (false, false) => self.draw_on(&root, linear_x, linear_y)?,
         }
         Ok(root.present()?)
     }
 
-    fn draw_on<X>(
+    fn draw_on<X, Y>(
         &self,
         root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
         x: X,
-        top: f64,
+        y: Y,
     ) -> Result<(), Box<dyn std::error::Error>>
     where
         X: AsRangedCoord<Value = f64>,
         X::CoordDescType: ValueFormatter<f64>,
+        Y: AsRangedCoord<Value = f64>,
+        Y::CoordDescType: ValueFormatter<f64>,
     {
         let font = |size: u32| ("sans-serif", size).into_font().color(&INK);
         let mut chart = ChartBuilder::on(root)
@@ -116,7 +124,7 @@ impl Chart {
             .margin(14)
             .x_label_area_size(42)
             .y_label_area_size(58)
-            .build_cartesian_2d(x, 0.0..top)?;
+            .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
             .x_desc(self.x)
@@ -146,6 +154,10 @@ impl Chart {
             .draw()?;
         Ok(())
     }
+}
+
+fn log(least: f64, most: f64) -> LogCoord<f64> {
+    (least * 0.9..most * 1.1).log_scale().into()
 }
 
 /// 0.25, 40, 2,000 as 2k, 1,500,000 as 1.5M.
