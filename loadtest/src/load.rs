@@ -1,7 +1,7 @@
 //! The scenarios of the binary: thousands of readers in one thread, the floor beside every figure.
 //!
 //! [`fanout`] measures what a delivery costs, [`idle`] what a silent reader costs, and [`floor`] is the bare `send()`
-//! loop that both the figure and the loader are held against. [`pods`] starts many pods with their Redis and database
+//! loop that both the figure and the loader are held against. [`peers`] does the same on other servers. [`pods`] starts many pods with their Redis and database
 //! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
 //! `target` (the processes).
@@ -10,6 +10,7 @@ mod counter;
 pub mod fanout;
 pub mod floor;
 pub mod idle;
+pub mod peers;
 pub mod pods;
 mod readers;
 pub mod report;
@@ -30,6 +31,8 @@ pub enum Failure {
     Wrong(String),
     /// Something did not come in time: lost, or far too slow.
     Late(String),
+    /// The server does not keep up with the rate that was asked for.
+    Behind(String),
     /// The scenario cannot be run here.
     Setup(String),
     /// A system call failed.
@@ -41,7 +44,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Wrong(what) => write!(f, "WRONG: {what}"),
             Self::Late(what) => write!(f, "LOST OR LATE: {what}"),
-            Self::Setup(what) => write!(f, "{what}"),
+            Self::Behind(what) | Self::Setup(what) => write!(f, "{what}"),
             Self::Io(error) => write!(f, "{error}"),
         }
     }

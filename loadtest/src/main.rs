@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use loadtest::load::{Failure, fanout, floor, idle, pods};
+use loadtest::load::{Failure, fanout, floor, idle, peers, pods};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -29,6 +29,8 @@ enum Scenario {
     Floor(fanout::FloorAlone),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
+    /// Fanout on other servers too, those that are installed: nchan, Centrifugo, Mercure, Durable Streams, Socket.IO, Node
+    Peers(peers::Peers),
     /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
     Pods(pods::Pods),
     /// The floor itself, started by the others
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
         Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| print(&report, json)),
         Scenario::Floor(args) => fanout::floor(&args).and_then(|report| print(&report, json)),
         Scenario::Idle(args) => idle::idle(&args).and_then(|report| print(&report, json)),
+        Scenario::Peers(args) => peers::peers(&args).and_then(|report| {
+            print(&report, json)?;
+            report.verdict()
+        }),
         Scenario::Pods(args) => pods::pods(&args).and_then(|report| print(&report, json)),
         Scenario::FloorProgram => floor::program().map_err(Failure::from),
     };

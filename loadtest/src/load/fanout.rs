@@ -80,12 +80,12 @@ pub struct FloorAlone {
 }
 
 /// What all measurements of a scenario share.
-struct Plan {
-    messages: Option<u64>,
-    deliveries: u64,
-    pace: Pace,
-    text: String,
-    per_address: usize,
+pub(super) struct Plan {
+    pub(super) messages: Option<u64>,
+    pub(super) deliveries: u64,
+    pub(super) pace: Pace,
+    pub(super) text: String,
+    pub(super) per_address: usize,
 }
 
 /// Measures the server, and the floor beside it.
@@ -144,7 +144,7 @@ pub fn floor(args: &FloorAlone) -> Result<Report, Failure> {
 
 impl Plan {
     /// The bytes that one message brings a reader of this server.
-    fn chunk(&self, server: &Target) -> Result<usize, Failure> {
+    pub(super) fn chunk(&self, server: &Target) -> Result<usize, Failure> {
         let room = room(0, 0);
         let mut readers = Readers::new()?;
         let mut voices = Voices::new(server.speaker(&room, 0)?);
@@ -161,7 +161,7 @@ impl Plan {
         Ok((readers.tally.bytes - before) as usize)
     }
 
-    fn measure(
+    pub(super) fn measure(
         &self,
         target: &Target,
         count: usize,
@@ -180,10 +180,12 @@ impl Plan {
             cpu_of(target, || run(&mut readers, &mut voices, ALONE, self.pace, &self.text, &quiet))?;
         drop(quiet);
 
+        let empty = target.resident()?;
         let progress = Progress::new(&format!("{name}: opening"), count as u64);
         readers.open(count, &target.listening(&room, self.per_address), &progress)?;
         drop(progress);
         readers.settle(REST, Duration::from_secs(60))?;
+        let memory = target.resident()?.saturating_sub(empty);
         let messages =
             self.messages.unwrap_or_else(|| (self.deliveries / count.max(1) as u64).clamp(50, 5000));
         let progress = Progress::new(&name, messages);
@@ -214,6 +216,7 @@ impl Plan {
             bytes: per_delivery((readers.tally.bytes - before.1) as f64),
             cost_us: per_delivery(us(spent) - us(speaking) * messages as f64),
             speaking_us: us(speaking),
+            memory_per_reader: memory as f64 / count.max(1) as f64,
             per_second: deliveries as f64 / late.wall.as_secs_f64(),
             loader_cores: cores(own),
             elsewhere_cores: cores(elsewhere),

@@ -1,6 +1,6 @@
 //! Thousands of readers in one thread: one epoll, one buffer, and per reader a socket and a [`Counter`].
 
-use super::counter::Counter;
+use super::counter::{Counter, Note, Order, Step};
 use super::tally::Tally;
 use super::{Failure, Progress};
 use crate::cursor::Cursor;
@@ -10,6 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// One `recv` takes this much (bytes): more than a sweep ever brings one reader.
@@ -24,6 +25,9 @@ const OPENING: Duration = Duration::from_secs(20);
 /// The token of the trigger's socket; readers have small ones.
 pub(crate) const TRIGGERS: u64 = 1 << 32;
 
+/// The rest of a request for a stream of Server-Sent Events.
+pub(crate) const EVENT_STREAM: &[u8] = b"Accept: text/event-stream\r\n\r\n";
+
 /// How readers are opened.
 pub(crate) struct Opening {
     pub(crate) server: SocketAddr,
@@ -31,6 +35,31 @@ pub(crate) struct Opening {
     pub(crate) target: String,
     /// How many readers share one source address. The server counts guests and streams by address.
     pub(crate) per_address: usize,
+    /// What is different at a server that is neither a maru nor the floor.
+    pub(crate) foreign: Option<Foreign>,
+}
+
+/// A stream of another server.
+pub(crate) struct Foreign {
+    /// The rest of the request: header fields, the empty line, and what follows it.
+    pub(crate) rest: &'static [u8],
+    /// What comes behind the head until the reader is subscribed.
+    pub(crate) steps: &'static [Step],
+    /// In which order the readers get the messages.
+    pub(crate) order: Arc<Mutex<Order>>,
+}
+
+impl Opening {
+    fn request(&self) -> Vec<u8> {
+        let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.server);
+        let rest = self.foreign.as_ref().map_or(EVENT_STREAM, |foreign| foreign.rest);
+        [head.as_bytes(), rest].concat()
+    }
+
+    fn counter(&self) -> Counter {
+        let foreign = self.foreign.as_ref();
+        foreign.map_or_else(Counter::new, |foreign| Counter::of_marks(foreign.steps, foreign.order.clone()))
+    }
 }
 
 struct Reader {
@@ -60,14 +89,11 @@ impl Readers {
 
     /// Opens readers until there are `count`, and waits until all are live.
     pub(crate) fn open(&mut self, count: usize, how: &Opening, progress: &Progress) -> Result<(), Failure> {
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
-            how.target, how.server
-        );
+        let request = how.request();
         let mut deadline = Instant::now() + OPENING;
         while self.tally.live < count {
             while self.readers.len() < count && self.readers.len() - self.tally.live < UNDER_WAY {
-                self.add(request.as_bytes(), how)?;
+                self.add(&request, how)?;
             }
             let before = self.tally.live;
             self.poll(Duration::from_millis(100), |_| Ok(()))?;
@@ -93,7 +119,7 @@ impl Readers {
         io::Write::write_all(&mut socket, request)?;
         socket.set_nonblocking(true)?;
         self.watch(&socket, number as u64)?;
-        self.readers.push(Reader { socket, counter: Counter::new() });
+        self.readers.push(Reader { socket, counter: how.counter() });
         self.tally.readers = self.readers.len();
         Ok(())
     }
@@ -167,7 +193,14 @@ impl Reader {
             Ok(0) => Err("the server closed the connection".to_owned()),
             Ok(n) => {
                 tally.bytes += n as u64;
-                self.counter.feed(&buffer[..n], |note| tally.note(note))
+                let socket = &mut self.socket;
+                let mut answered = Ok(());
+                self.counter.feed(&buffer[..n], |note| match note {
+                    // A few bytes on an empty socket.
+                    Note::Asked(answer) => answered = io::Write::write_all(socket, answer),
+                    note => tally.note(note),
+                })?;
+                answered.map_err(|e| e.to_string())
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
             Err(e) => Err(e.to_string()),

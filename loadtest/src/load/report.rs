@@ -14,7 +14,7 @@ const ELSEWHERE: f64 = 0.15;
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// `floor` or `maru`.
+    /// `floor`, `maru` or the name of another server.
     pub target: &'static str,
     /// Which of the rounds, from 1.
     pub round: usize,
@@ -32,6 +32,8 @@ pub struct Measured {
     pub cost_us: f64,
     /// Server CPU per message without readers (µs).
     pub speaking_us: f64,
+    /// Growth of the server's resident memory while the readers came, for each of them (bytes).
+    pub memory_per_reader: f64,
     /// Deliveries a second.
     pub per_second: f64,
     /// Cores that the loader used: near 1 it is the bottleneck.
@@ -54,28 +56,33 @@ pub struct Report {
     scenario: &'static str,
     machine: String,
     pace: String,
-    runs: Vec<Measured>,
-    means: Vec<Mean>,
-    ratios: Vec<Ratio>,
+    pub(super) runs: Vec<Measured>,
+    pub(super) means: Vec<Mean>,
+    pub(super) ratios: Vec<Ratio>,
 }
 
 /// The mean of all rounds of one target at one number of readers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Mean {
-    target: &'static str,
-    readers: usize,
-    cost_us: f64,
-    last_reader_p50_ms: f64,
-    last_reader_p99_ms: f64,
+    pub(super) target: &'static str,
+    pub(super) readers: usize,
+    pub(super) cost_us: f64,
+    pub(super) last_reader_p50_ms: f64,
+    pub(super) last_reader_p99_ms: f64,
+    pub(super) bytes: f64,
+    pub(super) memory_per_reader: f64,
+    pub(super) per_second: f64,
 }
 
-/// The server's means by the floor's.
+/// The means of one by those of another.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ratio {
-    readers: usize,
-    cost: f64,
-    last_reader_p50: f64,
-    last_reader_p99: f64,
+    pub(super) target: &'static str,
+    pub(super) to: &'static str,
+    pub(super) readers: usize,
+    pub(super) cost: f64,
+    pub(super) last_reader_p50: f64,
+    pub(super) last_reader_p99: f64,
 }
 
 impl Report {
@@ -86,17 +93,20 @@ impl Report {
                 means.push(Mean::of(&runs, run.target, run.readers));
             }
         }
-        let ratios = means.iter().filter(|m| m.target == "floor").filter_map(|floor| {
-            let maru = means.iter().find(|m| m.target == "maru" && m.readers == floor.readers)?;
-            Some(Ratio {
-                readers: floor.readers,
-                cost: maru.cost_us / floor.cost_us,
-                last_reader_p50: maru.last_reader_p50_ms / floor.last_reader_p50_ms,
-                last_reader_p99: maru.last_reader_p99_ms / floor.last_reader_p99_ms,
-            })
+        let floors = means.iter().filter(|m| m.target == "floor");
+        let ratios = floors.flat_map(|floor| {
+            let others = means.iter().filter(|m| m.target != "floor" && m.readers == floor.readers);
+            others.map(|m| m.by(floor))
         });
         let ratios = ratios.collect();
         Self { scenario, machine: proc::machine(), pace: format!("{pace:?}"), runs, means, ratios }
+    }
+}
+
+impl Report {
+    /// What was measured, where and how.
+    pub(super) fn headline(&self) -> String {
+        format!("{} on {}, {}, {} runs", self.scenario, self.machine, self.pace, self.runs.len())
     }
 }
 
@@ -110,6 +120,21 @@ impl Mean {
             cost_us: mean(|r| r.cost_us),
             last_reader_p50_ms: mean(|r| r.last_reader_p50_ms),
             last_reader_p99_ms: mean(|r| r.last_reader_p99_ms),
+            bytes: mean(|r| r.bytes),
+            memory_per_reader: mean(|r| r.memory_per_reader),
+            per_second: mean(|r| r.per_second),
+        }
+    }
+
+    /// As a multiple of another.
+    pub(super) fn by(&self, other: &Self) -> Ratio {
+        Ratio {
+            target: self.target,
+            to: other.target,
+            readers: self.readers,
+            cost: self.cost_us / other.cost_us,
+            last_reader_p50: self.last_reader_p50_ms / other.last_reader_p50_ms,
+            last_reader_p99: self.last_reader_p99_ms / other.last_reader_p99_ms,
         }
     }
 }
@@ -143,22 +168,30 @@ impl fmt::Display for Measured {
     }
 }
 
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, to, readers, cost, last_reader_p50: p50, last_reader_p99: p99 } = self;
+        write!(
+            f,
+            "{readers:6} readers, {target} / {to}: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×"
+        )
+    }
+}
+
 impl fmt::Display for Report {
     /// The summary; the single runs were shown when they ended, and are in the JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on {}, {}, {} runs", self.scenario, self.machine, self.pace, self.runs.len())?;
+        writeln!(f, "{}", self.headline())?;
         for mean in &self.means {
-            let Mean { target, readers, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99 } = mean;
+            let Mean { target, readers, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99, .. } =
+                mean;
             writeln!(
                 f,
                 "  {readers:6} readers, {target:5}: {cost_us:.3} µs per delivery, p50 {p50:.2} p99 {p99:.2} ms"
             )?;
         }
-        for Ratio { readers, cost, last_reader_p50: p50, last_reader_p99: p99 } in &self.ratios {
-            writeln!(
-                f,
-                "  {readers:6} readers, maru / floor: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×"
-            )?;
+        for ratio in &self.ratios {
+            writeln!(f, "  {ratio}")?;
         }
         write!(f, "  nothing lost, repeated or out of order")
     }

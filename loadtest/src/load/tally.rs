@@ -53,7 +53,7 @@ impl Tally {
         match note {
             Note::Event(cursor) => self.delivered(cursor),
             Note::Live => self.live += 1,
-            Note::Hello(_) => {}
+            Note::Hello(_) | Note::Asked(_) => {}
             Note::Ping => self.pings += 1,
             Note::Presence => self.presence += 1,
             Note::Other => self.others += 1,

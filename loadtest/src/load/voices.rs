@@ -7,16 +7,47 @@ use crate::cursor::Cursor;
 use crate::http::{Framing, parse_head};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Messages that may be under way at once. Above it the load would measure its own queue.
 const UNDER_WAY: usize = 1000;
 
-enum Tongue {
-    /// One byte is a message, a line with the cursor the answer.
-    Floor,
-    /// POST, with this start of a head.
+/// How one speaks.
+#[derive(Clone)]
+pub(crate) enum Tongue {
+    /// This first, and then one byte is a message, and a line with the cursor the answer.
+    Floor(String),
+    /// POST to a maru, with this start of a head.
     Http(String),
+    /// POST to another server.
+    Foreign(Arc<Post>),
+}
+
+/// A POST with a message that carries a seq of ours.
+pub(crate) struct Post {
+    /// Without its length and the line end.
+    head: String,
+    /// What comes before the seq, and what after it.
+    body: (String, String),
+    /// Whether an answer of this status and body is an acknowledgement.
+    accepts: fn(u16, &[u8]) -> bool,
+}
+
+/// Where the seq belongs, in the text that a [`Post`] is made of: twenty digits, which nothing else has.
+pub(crate) const SEQ: u64 = u64::MAX;
+
+impl Post {
+    /// Of a head and a body with [`SEQ`] in it.
+    pub(crate) fn new(head: String, body: &str, accepts: fn(u16, &[u8]) -> bool) -> Self {
+        let (before, after) = body.split_once(&SEQ.to_string()).unwrap_or((body, ""));
+        Self { head, body: (before.to_owned(), after.to_owned()), accepts }
+    }
+
+    fn request(&self, seq: u64) -> String {
+        let body = format!("{}{seq}{}", self.body.0, self.body.1);
+        format!("{}Content-Length: {}\r\n\r\n{body}", self.head, body.len())
+    }
 }
 
 /// A connection to speak over.
@@ -24,40 +55,35 @@ pub(crate) struct Voice {
     socket: TcpStream,
     tongue: Tongue,
     heard: Vec<u8>,
-    /// When the message that is under way was due, if one is.
-    due: Option<Instant>,
+    /// The message that is under way, if one is: its seq of ours, and when it was due.
+    said: Option<(u64, Instant)>,
 }
 
 impl Voice {
-    pub(crate) fn floor(mut socket: TcpStream, opening: &str) -> io::Result<Self> {
-        socket.write_all(opening.as_bytes())?;
-        Self::new(socket, Tongue::Floor)
-    }
-
-    pub(crate) fn http(socket: TcpStream, head: &str) -> io::Result<Self> {
-        Self::new(socket, Tongue::Http(head.to_owned()))
-    }
-
-    fn new(socket: TcpStream, tongue: Tongue) -> io::Result<Self> {
+    pub(crate) fn new(mut socket: TcpStream, tongue: Tongue) -> io::Result<Self> {
+        if let Tongue::Floor(opening) = &tongue {
+            socket.write_all(opening.as_bytes())?;
+        }
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, tongue, heard: Vec::new(), due: None })
+        Ok(Self { socket, tongue, heard: Vec::new(), said: None })
     }
 
-    fn speak(&mut self, text: &str, due: Instant) -> io::Result<()> {
-        self.due = Some(due);
+    fn speak(&mut self, text: &str, seq: u64, due: Instant) -> io::Result<()> {
+        self.said = Some((seq, due));
         // A few hundred bytes on an empty socket: they go at once or something is wrong.
         match &self.tongue {
-            Tongue::Floor => self.socket.write_all(b"."),
+            Tongue::Floor(_) => self.socket.write_all(b"."),
             Tongue::Http(head) => {
                 let request = format!("{head}Content-Length: {}\r\n\r\n{text}", text.len());
                 self.socket.write_all(request.as_bytes())
             }
+            Tongue::Foreign(post) => self.socket.write_all(post.request(seq).as_bytes()),
         }
     }
 
-    /// Takes what has come; the cursor when the answer is whole.
-    fn hear(&mut self) -> Result<Option<Cursor>, Failure> {
+    /// Takes what has come; the cursor when the answer is whole, and when the message was due.
+    fn hear(&mut self) -> Result<Option<(Cursor, Instant)>, Failure> {
         let mut piece = [0; 4096];
         match self.socket.read(&mut piece) {
             Ok(0) => return Err(Failure::Wrong("the server closed a speaker's connection".to_owned())),
@@ -65,11 +91,19 @@ impl Voice {
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) => return Err(e.into()),
         }
-        let answer = match self.tongue {
-            Tongue::Floor => line(&mut self.heard),
+        let answer = match &self.tongue {
+            Tongue::Floor(_) => line(&mut self.heard),
             Tongue::Http(_) => acknowledgement(&mut self.heard),
+            Tongue::Foreign(post) => {
+                let seq = self.said.map_or(0, |(seq, _)| seq);
+                accepted(&mut self.heard, post).map(|is_whole| is_whole.then(|| Cursor::new(1, seq)))
+            }
         };
-        answer.map_err(|what| Failure::Wrong(format!("the answer to a POST: {what}")))
+        let wrong = |what| Failure::Wrong(format!("the answer to a POST: {what}"));
+        let Some(cursor) = answer.map_err(wrong)? else { return Ok(None) };
+        let said = self.said.take();
+        let (_, due) = said.ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
+        Ok(Some((cursor, due)))
     }
 }
 
@@ -80,19 +114,33 @@ fn line(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
     text.parse().map(Some).map_err(|e| format!("{e}"))
 }
 
-fn acknowledgement(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
+/// Status and body of the answer when it is whole.
+fn answer(heard: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String> {
     let Some((head, length)) = parse_head(heard)? else { return Ok(None) };
     let Framing::Length(body) = head.framing("POST")? else { return Err("without a length".to_owned()) };
     let end = length + usize::try_from(body).map_err(|e| e.to_string())?;
     if heard.len() < end {
         return Ok(None);
     }
-    let body: Vec<u8> = heard.drain(..end).skip(length).collect();
+    Ok(Some((head.status, heard.drain(..end).skip(length).collect())))
+}
+
+fn acknowledgement(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
+    let Some((status, body)) = answer(heard)? else { return Ok(None) };
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let cursor = json["cursor"].as_str().and_then(|text| text.parse().ok());
     match cursor {
-        Some(cursor) if head.status == 201 && json["duplicate"] == false => Ok(Some(cursor)),
-        _ => Err(format!("{} {}", head.status, String::from_utf8_lossy(&body))),
+        Some(cursor) if status == 201 && json["duplicate"] == false => Ok(Some(cursor)),
+        _ => Err(format!("{status} {}", String::from_utf8_lossy(&body))),
+    }
+}
+
+/// Whether the answer is whole.
+fn accepted(heard: &mut Vec<u8>, post: &Post) -> Result<bool, String> {
+    match answer(heard)? {
+        None => Ok(false),
+        Some((status, body)) if (post.accepts)(status, &body) => Ok(true),
+        Some((status, body)) => Err(format!("{status} {}", String::from_utf8_lossy(&body))),
     }
 }
 
@@ -101,11 +149,13 @@ pub(crate) struct Voices {
     speaker: Speaker,
     voices: Vec<Voice>,
     free: Vec<usize>,
+    /// Messages so far.
+    spoken: u64,
 }
 
 impl Voices {
     pub(crate) fn new(speaker: Speaker) -> Self {
-        Self { speaker, voices: Vec::new(), free: Vec::new() }
+        Self { speaker, voices: Vec::new(), free: Vec::new(), spoken: 0 }
     }
 
     /// Messages under way.
@@ -119,7 +169,7 @@ impl Voices {
             None if self.voices.len() == UNDER_WAY => {
                 let what =
                     format!("{UNDER_WAY} POSTs are under way: the server does not keep up with this rate");
-                return Err(Failure::Late(what));
+                return Err(Failure::Behind(what));
             }
             None => {
                 let voice = self.speaker.voice()?;
@@ -128,17 +178,17 @@ impl Voices {
                 self.voices.len() - 1
             }
         };
-        Ok(self.voices[number].speak(text, due)?)
+        self.spoken += 1;
+        Ok(self.voices[number].speak(text, self.spoken, due)?)
     }
 
     /// A connection is readable: what was acknowledged with it, and when that was due.
     pub(crate) fn hear(&mut self, token: u64) -> Result<Option<(Cursor, Instant)>, Failure> {
         let number = (token - TRIGGERS) as usize;
-        let voice = &mut self.voices[number];
-        let Some(cursor) = voice.hear()? else { return Ok(None) };
-        let due =
-            voice.due.take().ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
-        self.free.push(number);
-        Ok(Some((cursor, due)))
+        let heard = self.voices[number].hear()?;
+        if heard.is_some() {
+            self.free.push(number);
+        }
+        Ok(heard)
     }
 }

@@ -1,0 +1,342 @@
+//! The same room on other servers: same text, same readers, one after the other, beside a maru and the floor.
+//!
+//! Each server is started when it is its turn, alone, with throw-away files on a free port of the loopback, and ended
+//! after it. All rounds go through all of them, so that what changes on the machine meanwhile changes for all. One
+//! that loses, repeats or reorders has no figure and fails the run, but the others still have their turn.
+//!
+//! A peer is a [`Peer`]: how it is found and started, and a [`Dialect`]: how one listens and speaks there.
+
+mod centrifugo;
+mod durable_streams;
+mod mercure;
+mod nchan;
+mod node_sse;
+mod npm;
+mod report;
+mod socketio;
+
+use super::counter::Step;
+use super::fanout::Plan;
+use super::report::Measured;
+use super::run::Pace;
+use super::target::Target;
+use super::voices::SEQ;
+use super::{Failure, Server, check_open_files};
+use crate::cursor::Cursor;
+use crate::http::Client;
+use crate::sse::Event;
+use crate::stream::Listen;
+use report::{Described, Failed};
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use testbed::{Port, Redis};
+
+pub use report::Report;
+
+const ALL: [&Peer; 6] = [
+    &nchan::PEER,
+    &durable_streams::PEER,
+    &centrifugo::PEER,
+    &mercure::PEER,
+    &node_sse::PEER,
+    &socketio::PEER,
+];
+
+/// What to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Peers {
+    #[command(flatten)]
+    server: Server,
+    /// Only these: nchan, durable-streams, centrifugo, mercure, node-sse, socket.io; default: all that are installed
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(ALL.map(|p| p.name)))]
+    only: Vec<String>,
+    /// Centrifugo 6; default: the one on PATH
+    #[arg(long)]
+    centrifugo: Option<PathBuf>,
+    /// Mercure; default: the one on PATH
+    #[arg(long)]
+    mercure: Option<PathBuf>,
+    /// Readers of the room; several counts are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    readers: Vec<usize>,
+    /// Messages each time; default: as many as make --deliveries
+    #[arg(long)]
+    messages: Option<u64>,
+    /// Deliveries each time, where --messages says nothing
+    #[arg(long, default_value_t = 500_000)]
+    deliveries: u64,
+    /// Messages a second, whether the last reader has the one before or not; default: one in flight
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Length of a message's text (bytes)
+    #[arg(long, default_value_t = 40)]
+    text: usize,
+    /// How often all are measured, in turns
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// Readers that share a source address
+    #[arg(long, default_value_t = 100)]
+    per_address: usize,
+}
+
+/// Another server.
+struct Peer {
+    name: &'static str,
+    /// A sentence for whoever does not have it.
+    how_to_get: &'static str,
+    /// What was chosen, and why it is its best.
+    configuration: &'static str,
+    /// Nothing if it is not installed.
+    find: fn(&Peers) -> Option<Installed>,
+    /// With throw-away files in this directory.
+    start: fn(&Installed, &Path) -> Result<Start, Failure>,
+}
+
+/// A peer that is there.
+struct Installed {
+    program: PathBuf,
+    version: String,
+}
+
+type Found = (&'static Peer, Installed);
+
+/// How a peer is started.
+pub(crate) struct Start {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    pub(crate) port: Port,
+    /// What it stands on, if it does.
+    pub(crate) redis: Option<Redis>,
+    pub(crate) dialect: &'static Dialect,
+}
+
+/// How one listens and speaks at a server. Rooms are named by what may stand in a path.
+pub(crate) struct Dialect {
+    /// Path and query of a reader's stream.
+    pub(crate) listen: fn(&str) -> String,
+    /// The rest of that request, from the header fields behind `Host` on.
+    pub(crate) rest: &'static [u8],
+    /// What the reader gets until it is subscribed.
+    pub(crate) steps: &'static [Step],
+    /// What must be done before anybody listens.
+    pub(crate) make_room: fn(SocketAddr, &str) -> Result<(), Failure>,
+    /// Path of a POST that speaks in a room, and its header fields.
+    pub(crate) post: fn(&str) -> (String, String),
+    /// The body of a POST with this message, which is a JSON object.
+    pub(crate) body: fn(&str, &str) -> String,
+    /// Whether this status and body acknowledge it.
+    pub(crate) accepts: fn(u16, &[u8]) -> bool,
+}
+
+/// Who takes a turn.
+enum Contestant<'a> {
+    Floor,
+    Maru,
+    Peer(&'static Peer, &'a Installed),
+}
+
+/// Measures all servers that are there.
+///
+/// # Errors
+/// When maru or the floor fails, or something that was asked for is not there. A failure of a peer is in the report.
+pub fn peers(args: &Peers) -> Result<Report, Failure> {
+    args.readers.iter().try_for_each(|&readers| check_open_files(readers))?;
+    if let Some(path) = [&args.centrifugo, &args.mercure].into_iter().flatten().find(|path| !path.is_file()) {
+        return Err(Failure::Setup(format!("there is no program at {}", path.display())));
+    }
+    let plan = Plan {
+        messages: args.messages,
+        deliveries: args.deliveries,
+        pace: args.rate.map_or(Pace::OneInFlight, Pace::PerSecond),
+        text: "x".repeat(args.text.max(1)),
+        per_address: args.per_address.max(1),
+    };
+    let (found, missing) = find(args)?;
+    for peer in &missing {
+        eprintln!("{} is not measured: {}", peer.name, peer.how_to_get);
+    }
+    let scene = Scene::new(&args.server, &plan)?;
+    let field = || {
+        let peers = found.iter().map(|(peer, installed)| Contestant::Peer(peer, installed));
+        [Contestant::Floor, Contestant::Maru].into_iter().chain(peers)
+    };
+    let mut described: Vec<Described> = Vec::new();
+    let (mut runs, mut failed): (Vec<Measured>, Vec<Failed>) = (Vec::new(), Vec::new());
+    for &readers in &args.readers {
+        for round in 1..=args.rounds {
+            for contestant in field() {
+                let mut command = String::new();
+                let outcome = scene.take_turn(&contestant, readers, round, &mut command);
+                if let Contestant::Peer(peer, installed) = contestant
+                    && !described.iter().any(|d| d.name == peer.name)
+                {
+                    described.push(Described::new(peer, installed, command));
+                }
+                match (outcome, contestant) {
+                    (Ok(measured), _) => {
+                        eprintln!("{measured}");
+                        runs.push(measured);
+                    }
+                    (Err(failure), Contestant::Peer(peer, _)) => {
+                        let fault = Failed::new(peer.name, readers, round, &failure);
+                        eprintln!("{fault}");
+                        failed.push(fault);
+                    }
+                    (Err(failure), _) => return Err(failure),
+                }
+            }
+        }
+    }
+    let missing = missing.iter().map(|peer| (peer.name, peer.how_to_get)).collect();
+    Ok(Report::new(plan.pace, args.rate, runs, described, missing, failed))
+}
+
+/// The peers that are there, and those that are not.
+fn find(args: &Peers) -> Result<(Vec<Found>, Vec<&'static Peer>), Failure> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for peer in ALL {
+        let is_asked_for = args.only.iter().any(|name| name == peer.name);
+        if !args.only.is_empty() && !is_asked_for {
+            continue;
+        }
+        match (peer.find)(args) {
+            Some(installed) => found.push((peer, installed)),
+            None if is_asked_for => {
+                return Err(Failure::Setup(format!("{} is not there: {}", peer.name, peer.how_to_get)));
+            }
+            None => missing.push(peer),
+        }
+    }
+    Ok((found, missing))
+}
+
+/// What all turns share.
+struct Scene<'a> {
+    plan: &'a Plan,
+    server: &'a Server,
+    /// Bytes of a chunk of maru's, for the floor.
+    chunk: usize,
+    /// The data of an event of maru's with that text, and [`SEQ`] for its seq.
+    message: String,
+}
+
+impl<'a> Scene<'a> {
+    fn new(server: &'a Server, plan: &'a Plan) -> Result<Self, Failure> {
+        let maru = maru(server)?;
+        let chunk = plan.chunk(&maru).map_err(|e| maru.explain(e))?;
+        let message = message(&maru, &plan.text).map_err(|e| maru.explain(e))?;
+        Ok(Self { plan, server, chunk, message })
+    }
+
+    fn take_turn(
+        &self,
+        contestant: &Contestant<'_>,
+        readers: usize,
+        round: usize,
+        command: &mut String,
+    ) -> Result<Measured, Failure> {
+        let target = match contestant {
+            Contestant::Floor => Target::floor(self.server.pin)?,
+            Contestant::Maru => maru(self.server)?,
+            Contestant::Peer(peer, installed) => {
+                Target::peer(peer.name, self.server.pin, &self.message, |directory| {
+                    let start = (peer.start)(installed, directory)?;
+                    *command = start.to_string(directory);
+                    Ok(start)
+                })?
+            }
+        };
+        self.plan.measure(&target, readers, round, self.chunk).map_err(|e| target.explain(e))
+    }
+}
+
+fn maru(server: &Server) -> Result<Target, Failure> {
+    Target::server(server, &["--rate-limit", "off"])
+}
+
+/// The data of an event with this text, with [`SEQ`] for its seq.
+fn message(maru: &Target, text: &str) -> Result<String, Failure> {
+    const ROOM: &str = "/r/fanout-0000000-00000-00";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let listen = Listen::to(&format!("{ROOM}?since=live"));
+    let mut stream = listen.open(maru.address())?;
+    stream.wait_for("live", deadline)?;
+    let authorization = format!("Bearer {}", maru.token()?);
+    Client::new(maru.address()).header("Authorization", &authorization).post(ROOM, "text/plain", text)?;
+    let Event { data, last_event_id: cursor, .. } = stream.wait_for("message", deadline)?;
+    let seq = cursor.parse::<Cursor>().map_err(|e| Failure::Wrong(e.to_string()))?.seq;
+    let wrong = || Failure::Wrong(format!("event {cursor} without its seq: {data}"));
+    let (before, after) = data.split_once(&format!("\"seq\":{seq},")).ok_or_else(wrong)?;
+    Ok(format!("{before}\"seq\":{SEQ},{after}"))
+}
+
+impl Start {
+    fn new(program: &Path, port: Port, dialect: &'static Dialect) -> Self {
+        let (arguments, environment) = (Vec::new(), Vec::new());
+        Self { program: program.to_owned(), arguments, environment, port, redis: None, dialect }
+    }
+
+    fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// What one would type, with `DIRECTORY` for the throw-away one.
+    fn to_string(&self, directory: &Path) -> String {
+        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let words = environment.chain([program.into_owned()]).chain(self.arguments.iter().cloned());
+        let line = words.collect::<Vec<_>>().join(" ");
+        line.replace(&*directory.to_string_lossy(), "DIRECTORY")
+    }
+}
+
+/// The program of this name on `PATH`, or where those are that administrators start.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let administrators = ["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(administrators).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The first line that a program says when it is started like this.
+fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    Some(String::from_utf8_lossy(&said).lines().next()?.trim().to_owned())
+}
+
+/// For servers whose rooms come into being by themselves.
+fn no_room_to_make(_: SocketAddr, _: &str) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// A message as it is.
+fn bare(_room: &str, message: &str) -> String {
+    message.to_owned()
+}
+
+/// Any status that means success.
+fn is_success(status: u16, _: &[u8]) -> bool {
+    (200..300).contains(&status)
+}
+
+/// For a query or a form: everything but letters, digits and a few marks as `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

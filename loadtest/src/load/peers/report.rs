@@ -1,0 +1,165 @@
+//! What was measured of all of them, for people and as JSON.
+
+use super::{Installed, Peer};
+use crate::load::Failure;
+use crate::load::report::{self, Mean, Measured, Ratio};
+use crate::load::run::Pace;
+use serde::Serialize;
+use std::fmt;
+
+/// A server that delivers less than this part of what was asked for does not keep up.
+const KEEPS_UP: f64 = 0.95;
+
+/// A peer, as it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    version: String,
+    command: String,
+    configuration: &'static str,
+}
+
+/// A peer that was not measured.
+#[derive(Clone, Debug, Serialize)]
+struct Missing {
+    name: &'static str,
+    how_to_get: &'static str,
+}
+
+/// A turn that has no figure.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Failed {
+    target: &'static str,
+    readers: usize,
+    round: usize,
+    /// It was only too slow for the rate that was asked for.
+    is_behind: bool,
+    what: String,
+}
+
+/// A turn whose deliveries came later than the rate asked for.
+#[derive(Clone, Debug, Serialize)]
+struct Behind {
+    target: &'static str,
+    readers: usize,
+    /// Messages a second that came through.
+    per_second: f64,
+}
+
+/// All measurements, and how the servers compare.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    all: report::Report,
+    /// Maru by the peer whose deliveries cost least.
+    best: Vec<Ratio>,
+    peers: Vec<Described>,
+    missing: Vec<Missing>,
+    behind: Vec<Behind>,
+    failed: Vec<Failed>,
+}
+
+impl Described {
+    pub(super) fn new(peer: &Peer, installed: &Installed, command: String) -> Self {
+        let (name, version, configuration) = (peer.name, installed.version.clone(), peer.configuration);
+        Self { name, version, command, configuration }
+    }
+}
+
+impl Failed {
+    pub(super) fn new(target: &'static str, readers: usize, round: usize, failure: &Failure) -> Self {
+        let is_behind = matches!(failure, Failure::Behind(_));
+        Self { target, readers, round, is_behind, what: failure.to_string() }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        pace: Pace,
+        rate: Option<f64>,
+        runs: Vec<Measured>,
+        peers: Vec<Described>,
+        missing: Vec<(&'static str, &'static str)>,
+        failed: Vec<Failed>,
+    ) -> Self {
+        let all = report::Report::new("peers", pace, runs);
+        let is_peer = |mean: &&Mean| !matches!(mean.target, "floor" | "maru");
+        let best = all.means.iter().filter(|mean| mean.target == "maru").filter_map(|maru| {
+            let there = all.means.iter().filter(|mean| mean.readers == maru.readers).filter(is_peer);
+            Some(maru.by(there.min_by(|a, b| a.cost_us.total_cmp(&b.cost_us))?))
+        });
+        let best = best.collect();
+        let behind = all.means.iter().filter_map(|mean| {
+            let per_second = mean.per_second / mean.readers as f64;
+            let Mean { target, readers, .. } = *mean;
+            (per_second < rate? * KEEPS_UP).then_some(Behind { target, readers, per_second })
+        });
+        let behind = behind.collect();
+        let missing = missing.into_iter().map(|(name, how_to_get)| Missing { name, how_to_get });
+        Self { best, behind, missing: missing.collect(), all, peers, failed }
+    }
+
+    /// Nothing, if every peer delivered everything.
+    ///
+    /// # Errors
+    /// When one lost, repeated or reordered something, or could not be measured. Being slow is no failure.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        let wrong: Vec<_> = self.failed.iter().filter(|failed| !failed.is_behind).collect();
+        match wrong.first() {
+            None => Ok(()),
+            Some(first) => Err(Failure::Wrong(format!("{} turns failed, first {first}", wrong.len()))),
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, readers, round, what, .. } = self;
+        write!(f, "{target} round {round}, {readers} readers: NO FIGURE: {what}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.all.headline())?;
+        writeln!(
+            f,
+            "  readers  {:16} {:>11} {:>8} {:>9} {:>9} {:>7} {:>12}",
+            "server", "µs/delivery", "× floor", "p50 ms", "p99 ms", "bytes", "bytes/reader"
+        )?;
+        for mean in &self.all.means {
+            let ratio = |r: &&Ratio| (r.target, r.readers) == (mean.target, mean.readers);
+            let ratio = self.all.ratios.iter().find(ratio).map_or(1.0, |ratio| ratio.cost);
+            writeln!(
+                f,
+                "  {:7}  {:16} {:11.3} {ratio:8.3} {:9.2} {:9.2} {:7.0} {:12.0}",
+                mean.readers,
+                mean.target,
+                mean.cost_us,
+                mean.last_reader_p50_ms,
+                mean.last_reader_p99_ms,
+                mean.bytes,
+                mean.memory_per_reader
+            )?;
+        }
+        for ratio in &self.best {
+            writeln!(f, "  {ratio} (the best peer)")?;
+        }
+        for Behind { target, readers, per_second } in &self.behind {
+            writeln!(f, "  {readers:6} readers, {target} does not keep up: {per_second:.0} messages/s")?;
+        }
+        for Described { name, version, command, configuration } in &self.peers {
+            writeln!(f, "  {name}: {version}\n    {command}\n    {configuration}")?;
+        }
+        for Missing { name, how_to_get } in &self.missing {
+            writeln!(f, "  {name} was not measured: {how_to_get}")?;
+        }
+        for failed in &self.failed {
+            writeln!(f, "  {failed}")?;
+        }
+        match self.failed.iter().filter(|failed| !failed.is_behind).count() {
+            0 => write!(f, "  nothing lost, repeated or out of order"),
+            n => write!(f, "  {n} turns failed"),
+        }
+    }
+}
