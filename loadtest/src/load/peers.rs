@@ -14,6 +14,7 @@ mod node_sse;
 mod npm;
 mod report;
 mod socketio;
+mod start;
 
 use super::counter::Step;
 use super::fanout::Plan;
@@ -26,15 +27,14 @@ use crate::cursor::Cursor;
 use crate::http::Client;
 use crate::sse::Event;
 use crate::stream::Listen;
-use report::{Described, Failed};
-use std::env;
+use report::Turns;
+use start::{first_line, on_path};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use testbed::{Port, Redis};
 
 pub use report::Report;
+pub(crate) use start::Start;
 
 const ALL: [&Peer; 6] = [
     &nchan::PEER,
@@ -103,17 +103,6 @@ struct Installed {
 
 type Found = (&'static Peer, Installed);
 
-/// How a peer is started.
-pub(crate) struct Start {
-    program: PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(&'static str, String)>,
-    pub(crate) port: Port,
-    /// What it stands on, if it does.
-    pub(crate) redis: Option<Redis>,
-    pub(crate) dialect: &'static Dialect,
-}
-
 /// How one listens and speaks at a server. Rooms are named by what may stand in a path.
 pub(crate) struct Dialect {
     /// Path and query of a reader's stream.
@@ -139,6 +128,16 @@ enum Contestant<'a> {
     Peer(&'static Peer, &'a Installed),
 }
 
+impl Contestant<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Maru => "maru",
+            Self::Peer(peer, _) => peer.name,
+        }
+    }
+}
+
 /// Measures all servers that are there.
 ///
 /// # Errors
@@ -160,39 +159,18 @@ pub fn peers(args: &Peers) -> Result<Report, Failure> {
         eprintln!("{} is not measured: {}", peer.name, peer.how_to_get);
     }
     let scene = Scene::new(&args.server, &plan)?;
-    let field = || {
-        let peers = found.iter().map(|(peer, installed)| Contestant::Peer(peer, installed));
-        [Contestant::Floor, Contestant::Maru].into_iter().chain(peers)
-    };
-    let mut described: Vec<Described> = Vec::new();
-    let (mut runs, mut failed): (Vec<Measured>, Vec<Failed>) = (Vec::new(), Vec::new());
+    let peers = || found.iter().map(|(peer, installed)| Contestant::Peer(peer, installed));
+    let mut turns = Turns::default();
     for &readers in &args.readers {
         for round in 1..=args.rounds {
-            for contestant in field() {
+            for contestant in [Contestant::Floor, Contestant::Maru].into_iter().chain(peers()) {
                 let mut command = String::new();
                 let outcome = scene.take_turn(&contestant, readers, round, &mut command);
-                if let Contestant::Peer(peer, installed) = contestant
-                    && !described.iter().any(|d| d.name == peer.name)
-                {
-                    described.push(Described::new(peer, installed, command));
-                }
-                match (outcome, contestant) {
-                    (Ok(measured), _) => {
-                        eprintln!("{measured}");
-                        runs.push(measured);
-                    }
-                    (Err(failure), Contestant::Peer(peer, _)) => {
-                        let fault = Failed::new(peer.name, readers, round, &failure);
-                        eprintln!("{fault}");
-                        failed.push(fault);
-                    }
-                    (Err(failure), _) => return Err(failure),
-                }
+                turns.take(&contestant, command, readers, round, outcome)?;
             }
         }
     }
-    let missing = missing.iter().map(|peer| (peer.name, peer.how_to_get)).collect();
-    Ok(Report::new(plan.pace, args.rate, runs, described, missing, failed))
+    Ok(Report::new(plan.pace, args.rate, turns, &missing))
 }
 
 /// The peers that are there, and those that are not.
@@ -272,52 +250,6 @@ fn message(maru: &Target, text: &str) -> Result<String, Failure> {
     let wrong = || Failure::Wrong(format!("event {cursor} without its seq: {data}"));
     let (before, after) = data.split_once(&format!("\"seq\":{seq},")).ok_or_else(wrong)?;
     Ok(format!("{before}\"seq\":{SEQ},{after}"))
-}
-
-impl Start {
-    fn new(program: &Path, port: Port, dialect: &'static Dialect) -> Self {
-        let (arguments, environment) = (Vec::new(), Vec::new());
-        Self { program: program.to_owned(), arguments, environment, port, redis: None, dialect }
-    }
-
-    fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.environment.push((name, value.into()));
-        self
-    }
-
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
-        command
-    }
-
-    /// What one would type, with `DIRECTORY` for the throw-away one.
-    fn to_string(&self, directory: &Path) -> String {
-        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
-        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
-        let words = environment.chain([program.into_owned()]).chain(self.arguments.iter().cloned());
-        let line = words.collect::<Vec<_>>().join(" ");
-        line.replace(&*directory.to_string_lossy(), "DIRECTORY")
-    }
-}
-
-/// The program of this name on `PATH`, or where those are that administrators start.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let administrators = ["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(administrators).map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-/// The first line that a program says when it is started like this.
-fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    Some(String::from_utf8_lossy(&said).lines().next()?.trim().to_owned())
 }
 
 /// For servers whose rooms come into being by themselves.

@@ -1,6 +1,6 @@
 //! What was measured of all of them, for people and as JSON.
 
-use super::{Installed, Peer};
+use super::{Contestant, Peer};
 use crate::load::Failure;
 use crate::load::report::{self, Mean, Measured, Ratio};
 use crate::load::run::Pace;
@@ -12,8 +12,8 @@ const KEEPS_UP: f64 = 0.95;
 
 /// A peer, as it was measured.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Described {
-    pub(super) name: &'static str,
+struct Described {
+    name: &'static str,
     version: String,
     command: String,
     configuration: &'static str,
@@ -28,7 +28,7 @@ struct Missing {
 
 /// A turn that has no figure.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Failed {
+struct Failed {
     target: &'static str,
     readers: usize,
     round: usize,
@@ -51,7 +51,7 @@ struct Behind {
 pub struct Report {
     #[serde(flatten)]
     all: report::Report,
-    /// Maru by the peer whose deliveries cost least.
+    /// Maru by the peer whose deliveries cost least, of those that keep up.
     best: Vec<Ratio>,
     peers: Vec<Described>,
     missing: Vec<Missing>,
@@ -59,43 +59,70 @@ pub struct Report {
     failed: Vec<Failed>,
 }
 
-impl Described {
-    pub(super) fn new(peer: &Peer, installed: &Installed, command: String) -> Self {
-        let (name, version, configuration) = (peer.name, installed.version.clone(), peer.configuration);
-        Self { name, version, command, configuration }
-    }
+/// What the turns brought so far.
+#[derive(Default)]
+pub(super) struct Turns {
+    runs: Vec<Measured>,
+    peers: Vec<Described>,
+    failed: Vec<Failed>,
 }
 
-impl Failed {
-    pub(super) fn new(target: &'static str, readers: usize, round: usize, failure: &Failure) -> Self {
-        let is_behind = matches!(failure, Failure::Behind(_));
-        Self { target, readers, round, is_behind, what: failure.to_string() }
+impl Turns {
+    /// Notes and shows how a turn ended.
+    ///
+    /// # Errors
+    /// When maru or the floor failed: then there is nothing to compare with.
+    pub(super) fn take(
+        &mut self,
+        contestant: &Contestant<'_>,
+        command: String,
+        readers: usize,
+        round: usize,
+        outcome: Result<Measured, Failure>,
+    ) -> Result<(), Failure> {
+        if let Contestant::Peer(Peer { name, configuration, .. }, installed) = *contestant
+            && !self.peers.iter().any(|peer| peer.name == *name)
+        {
+            self.peers.push(Described { name, version: installed.version.clone(), command, configuration });
+        }
+        match outcome {
+            Ok(measured) => {
+                eprintln!("{measured}");
+                self.runs.push(measured);
+            }
+            Err(failure) => {
+                let is_behind = matches!(failure, Failure::Behind(_));
+                if !is_behind && !matches!(contestant, Contestant::Peer(..)) {
+                    return Err(failure);
+                }
+                let target = contestant.name();
+                let failed = Failed { target, readers, round, is_behind, what: failure.to_string() };
+                eprintln!("{failed}");
+                self.failed.push(failed);
+            }
+        }
+        Ok(())
     }
 }
 
 impl Report {
-    pub(super) fn new(
-        pace: Pace,
-        rate: Option<f64>,
-        runs: Vec<Measured>,
-        peers: Vec<Described>,
-        missing: Vec<(&'static str, &'static str)>,
-        failed: Vec<Failed>,
-    ) -> Self {
+    pub(super) fn new(pace: Pace, rate: Option<f64>, turns: Turns, missing: &[&Peer]) -> Self {
+        let Turns { runs, peers, failed } = turns;
         let all = report::Report::new("peers", pace, runs);
-        let is_peer = |mean: &&Mean| !matches!(mean.target, "floor" | "maru");
+        let came_through = |mean: &Mean| mean.per_second / mean.readers as f64;
+        let keeps_up = |mean: &Mean| rate.is_none_or(|rate| came_through(mean) > rate * KEEPS_UP);
         let best = all.means.iter().filter(|mean| mean.target == "maru").filter_map(|maru| {
-            let there = all.means.iter().filter(|mean| mean.readers == maru.readers).filter(is_peer);
-            Some(maru.by(there.min_by(|a, b| a.cost_us.total_cmp(&b.cost_us))?))
+            let is_peer = |mean: &&Mean| !matches!(mean.target, "floor" | "maru") && keeps_up(mean);
+            let peers = all.means.iter().filter(|mean| mean.readers == maru.readers).filter(is_peer);
+            Some(maru.by(peers.min_by(|a, b| a.cost_us.total_cmp(&b.cost_us))?))
         });
         let best = best.collect();
-        let behind = all.means.iter().filter_map(|mean| {
-            let per_second = mean.per_second / mean.readers as f64;
+        let behind = all.means.iter().filter(|mean| !keeps_up(mean)).map(|mean| {
             let Mean { target, readers, .. } = *mean;
-            (per_second < rate? * KEEPS_UP).then_some(Behind { target, readers, per_second })
+            Behind { target, readers, per_second: came_through(mean) }
         });
         let behind = behind.collect();
-        let missing = missing.into_iter().map(|(name, how_to_get)| Missing { name, how_to_get });
+        let missing = missing.iter().map(|peer| Missing { name: peer.name, how_to_get: peer.how_to_get });
         Self { best, behind, missing: missing.collect(), all, peers, failed }
     }
 
