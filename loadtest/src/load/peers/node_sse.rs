@@ -1,4 +1,4 @@
-//! Server-Sent Events in plain Node: fifty lines as one writes them, `loadtest/peers/node-sse.mjs`.
+//! Server-Sent Events in plain Node: `loadtest/peers/node-sse.mjs`.
 
 use super::{Dialect, Installed, Peer, Peers, Start, bare, first_line, is_success, no_room_to_make, on_path};
 use crate::load::Failure;
