@@ -1,7 +1,9 @@
 //! The scenarios of the binary: thousands of readers in one thread, the floor beside every figure.
 //!
-//! [`fanout`] and [`rooms`] measure what a delivery costs, [`idle`] what a silent reader costs, and [`floor`] is the bare `send()`
-//! loop that both the figure and the loader are held against. [`pods`] starts many pods with their Redis and database
+//! [`fanout`] and [`rooms`] measure what a delivery costs, [`peers`] does so on other servers, [`growth`] over readers,
+//! rooms, pods, sizes and rates. [`idle`] is what a silent reader costs, [`storm`] what it costs to come back, [`stuck`]
+//! what readers cost that take nothing, [`speak`] what a POST costs. [`floor`] is the bare `send()` loop that both the
+//! figures and the loader are held against. [`pods`] starts many pods with their Redis and database
 //! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
 //! `target` (the processes).
@@ -13,6 +15,7 @@ pub mod fanout;
 pub mod floor;
 pub mod growth;
 pub mod idle;
+pub mod peers;
 mod plan;
 pub mod plot;
 pub mod pods;
@@ -41,6 +44,8 @@ pub enum Failure {
     Wrong(String),
     /// Something did not come in time: lost, or far too slow.
     Late(String),
+    /// The server does not keep up with the rate that was asked for.
+    Behind(String),
     /// The scenario cannot be run here.
     Setup(String),
     /// A system call failed.
@@ -52,7 +57,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Wrong(what) => write!(f, "WRONG: {what}"),
             Self::Late(what) => write!(f, "LOST OR LATE: {what}"),
-            Self::Setup(what) => write!(f, "{what}"),
+            Self::Behind(what) | Self::Setup(what) => write!(f, "{what}"),
             Self::Io(error) => write!(f, "{error}"),
         }
     }

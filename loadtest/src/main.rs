@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
-use loadtest::load::{Failure, fanout, floor, growth, idle, pods, rooms, speak, storm, stuck};
+use loadtest::load::{Failure, fanout, floor, growth, idle, peers, pods, rooms, speak, storm, stuck};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,18 +41,20 @@ enum Scenario {
     Rooms(rooms::Rooms),
     /// How cost and latency grow over readers, rooms, pods, message size and rate
     Growth(growth::Growth),
-    /// Only the floor: a bare loop of one send() per reader
-    Floor(fanout::FloorAlone),
+    /// Fanout on other servers too, those that are installed: nchan, Centrifugo, Mercure, Durable Streams, Socket.IO, Node
+    Peers(peers::Peers),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
-    /// POSTs a second, beside a loop that only commits the same rows
-    Speak(speak::Speak),
     /// All readers are dropped at once and come back, each with events to catch up on
     Storm(storm::Storm),
     /// Some readers of a busy room stop reading
     Stuck(stuck::Stuck),
+    /// POSTs a second, beside a loop that only commits the same rows
+    Speak(speak::Speak),
     /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
     Pods(pods::Pods),
+    /// Only the floor: a bare loop of one send() per reader
+    Floor(fanout::FloorAlone),
     /// The floor itself, started by the others
     #[command(name = floor::PROGRAM, hide = true)]
     FloorProgram,
@@ -60,24 +62,32 @@ enum Scenario {
 
 fn main() -> ExitCode {
     let Arguments { scenario, shown } = Arguments::parse();
-    let done = match scenario {
-        Scenario::Fanout(args) => fanout::fanout(&args).and_then(|report| shown.show(&report)),
-        Scenario::Rooms(args) => rooms::rooms(&args).and_then(|report| shown.show(&report)),
-        Scenario::Growth(args) => growth::growth(&args).and_then(|report| shown.show(&report)),
-        Scenario::Floor(args) => fanout::floor(&args).and_then(|report| shown.show(&report)),
-        Scenario::Idle(args) => idle::idle(&args).and_then(|report| shown.show(&report)),
-        Scenario::Speak(args) => speak::speak(&args).and_then(|report| shown.show(&report)),
-        Scenario::Storm(args) => storm::storm(&args).and_then(|report| shown.show(&report)),
-        Scenario::Stuck(args) => stuck::stuck(&args).and_then(|report| shown.show(&report)),
-        Scenario::Pods(args) => pods::pods(&args).and_then(|report| shown.show(&report)),
-        Scenario::FloorProgram => floor::program().map_err(Failure::from),
-    };
-    match done {
+    match run(&scenario, &shown) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("loadtest: {failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
+    match scenario {
+        Scenario::Fanout(args) => shown.show(&fanout::fanout(args)?),
+        Scenario::Rooms(args) => shown.show(&rooms::rooms(args)?),
+        Scenario::Growth(args) => shown.show(&growth::growth(args)?),
+        Scenario::Peers(args) => {
+            let report = peers::peers(args)?;
+            shown.show(&report)?;
+            report.verdict()
+        }
+        Scenario::Idle(args) => shown.show(&idle::idle(args)?),
+        Scenario::Storm(args) => shown.show(&storm::storm(args)?),
+        Scenario::Stuck(args) => shown.show(&stuck::stuck(args)?),
+        Scenario::Speak(args) => shown.show(&speak::speak(args)?),
+        Scenario::Pods(args) => shown.show(&pods::pods(args)?),
+        Scenario::Floor(args) => shown.show(&fanout::floor(args)?),
+        Scenario::FloorProgram => Ok(floor::program()?),
     }
 }
 

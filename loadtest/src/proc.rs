@@ -33,11 +33,23 @@ impl Cpu {
             let Ok(line) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
             threads.insert(id, line.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0));
         }
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field, the name in parentheses, may hold anything, so count from its end.
-        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let ticks = after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        let stat = stat(pid)?;
+        let ticks = stat.split(' ').skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
         Ok(Self { threads, ticks })
+    }
+
+    /// The same of several processes in sum.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn of_all(pids: &[u32]) -> io::Result<Self> {
+        let mut sum = Self { threads: HashMap::new(), ticks: 0 };
+        for &pid in pids {
+            let Self { threads, ticks } = Self::of(pid)?;
+            sum.threads.extend(threads);
+            sum.ticks += ticks;
+        }
+        Ok(sum)
     }
 
     /// CPU time spent between `earlier` and this. Exact while no thread ended in between; else in ticks of 10 ms,
@@ -52,6 +64,39 @@ impl Cpu {
             TICK * u32::try_from(self.ticks - earlier.ticks).unwrap_or(u32::MAX)
         }
     }
+}
+
+/// `/proc/PID/stat` from the third field on.
+fn stat(pid: u32) -> io::Result<String> {
+    let mut stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field, the name in parentheses, may hold anything, so look from its end.
+    let end = stat.rfind(") ").map_or(stat.len(), |at| at + 2);
+    stat.drain(..end);
+    Ok(stat)
+}
+
+/// A process and all that it started, and they, which still run.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut parents = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One may end between the listing and the look.
+        let Ok(stat) = stat(id) else { continue };
+        parents.insert(id, stat.split(' ').nth(1).and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
+    }
+    let mut family = vec![pid];
+    let mut at = 0;
+    while at < family.len() {
+        let parent = family[at];
+        family.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(id, _)| id));
+        at += 1;
+    }
+    Ok(family)
 }
 
 /// Memory of a process (bytes).
@@ -155,6 +200,23 @@ mod tests {
         worker.join().unwrap();
         assert!(spent > Duration::from_millis(20), "{spent:?}");
         assert!(Cpu::of(0).is_err());
+    }
+
+    #[test]
+    fn a_process_belongs_with_those_that_it_started() {
+        let mut child = std::process::Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        // Until the shell has started what it waits for.
+        while family(child.id()).unwrap().len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let found = family(child.id()).unwrap();
+        assert!(family(std::process::id()).unwrap().iter().filter(|id| found.contains(id)).count() == 2);
+        assert!(Cpu::of_all(&found).unwrap().threads.len() == 2 && Cpu::of_all(&[found[0], 0]).is_err());
+        for id in found.iter().rev() {
+            let id = Pid::from_raw(i32::try_from(*id).unwrap()).unwrap();
+            rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+        }
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The binary itself: on the floor, and on made-up servers that break their promises.
+//! The binary itself: on the floor, on made-up servers that break their promises, and on the real ones of others.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -88,7 +90,7 @@ fn serve(mut socket: &TcpStream, room: &Mutex<Room>, manner: Manner) -> std::io:
 impl Room {
     fn say(&mut self, manner: Manner) -> std::io::Result<u64> {
         self.seq += 1;
-        let block = format!("id: 1-{}\ndata: {{}}\n\n", self.seq);
+        let block = format!("id: 1-{0}\ndata: {{\"seq\":{0},\"text\":\"x\"}}\n\n", self.seq);
         let chunk = format!("{:x}\r\n{block}\r\n", block.len());
         // Far into the measurement: the probe, the speaking without readers and the warm-up come before.
         let harmed = self.seq == 660;
@@ -107,17 +109,60 @@ impl Room {
     }
 }
 
-fn fanout(manner: Manner) -> Output {
+/// Runs a scenario against a made-up server, with twenty readers.
+fn against(manner: Manner, scenario: &[&str]) -> Output {
     let url = fake(manner);
     // The made-up server's own CPU is this test's, which is never idle; a sleeper stands in for it.
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = sleeper.id().to_string();
-    let fixed = ["--json", "fanout", "--readers", "20", "--messages", "50", "--rounds", "1"];
-    let output = loadtest(&[&fixed[..], &["--url", &url, "--pid", &pid]].concat());
+    let fixed = ["--readers", "20", "--rounds", "1", "--json", "--url", &url, "--pid", &pid];
+    let output = loadtest(&[scenario, &fixed].concat());
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     output
 }
+
+fn fanout(manner: Manner) -> Output {
+    against(manner, &["fanout", "--messages", "50"])
+}
+
+/// Of other servers, beside a correct one.
+fn peers(arguments: &[&str]) -> (Output, serde_json::Value) {
+    let output = against(Manner::Correct, &[&["peers", "--messages", "20"], arguments].concat());
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, report)
+}
+
+/// A program in this folder that passes for another server.
+fn pretender(folder: &Path, text: &str) -> String {
+    let path = folder.join("pretender");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Takes what is meant for Centrifugo and gives it to all readers, but one message to the last of them twice.
+const UNFAITHFUL: &str = r#"#!/usr/bin/env node
+const fs = require("node:fs"), http = require("node:http"), readers = [];
+if (process.argv[2] === "version") { console.log("Unfaithful 1"); process.exit(); }
+const config = JSON.parse(fs.readFileSync(process.argv[process.argv.indexOf("--config") + 1]));
+http.createServer((request, response) => {
+    if (request.method === "GET" && request.url !== "/") {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        response.write('data: {"connect":{}}\n\n');
+        return readers.push(response);
+    }
+    let body = "";
+    request.on("data", (part) => body += part);
+    request.on("end", () => {
+        response.end('{"result":{}}');
+        if (request.method !== "POST") return;
+        const { data } = JSON.parse(body);
+        const event = `data: ${JSON.stringify({ pub: { data } })}\n\n`;
+        readers.forEach((reader, i) => reader.write(data.seq === 340 && i === 19 ? event + event : event));
+    });
+}).listen(config.http_server.port, "127.0.0.1");
+"#;
 
 #[test]
 fn the_floor_is_measured() {
@@ -154,4 +199,55 @@ fn load_goes_to_this_machine_only() {
     let output = loadtest(&["fanout", "--url", "http://192.0.2.1:80", "--pid", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("loopback"), "{}", said(&output));
+}
+
+#[test]
+fn nchan_and_two_servers_in_node_are_put_beside_the_floor() {
+    let (output, report) = peers(&["--only", "nchan,node-sse,socket.io"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let targets: Vec<_> =
+        report["runs"].as_array().unwrap().iter().map(|run| run["target"].as_str().unwrap()).collect();
+    assert_eq!(targets, ["floor", "maru", "nchan", "node-sse", "socket.io"]);
+    for run in report["runs"].as_array().unwrap() {
+        assert_eq!(run["deliveries"], 400, "{run}");
+        assert!(run["bytes"].as_f64().unwrap() > 20.0 && run["last_reader_p50_ms"].as_f64().unwrap() > 0.0);
+    }
+    for peer in report["peers"].as_array().unwrap() {
+        let words = |key: &str| peer[key].as_str().unwrap().to_owned();
+        assert!(words("version").contains('.') && words("command").contains(' '), "{peer}");
+    }
+    let best = &report["best"][0];
+    assert!(best["target"] == "maru" && targets[2..].contains(&best["to"].as_str().unwrap()), "{best}");
+}
+
+#[test]
+fn a_peer_that_repeats_something_has_no_figure_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = pretender(folder.path(), UNFAITHFUL);
+    let (output, report) = peers(&["--only", "centrifugo,node-sse", "--centrifugo", &program]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let failed = &report["failed"][0];
+    assert!(failed["target"] == "centrifugo" && failed["is_behind"] == false, "{failed}");
+    assert!(failed["what"].as_str().unwrap().contains("repeated"), "{failed}");
+    assert_eq!((&report["runs"][2]["target"], &report["runs"][3]), (&"node-sse".into(), &().into()));
+}
+
+#[test]
+fn a_peer_that_does_not_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = pretender(folder.path(), "#!/bin/sh\necho Mute 1\necho no way >&2\n[ $1 != run ]\n");
+    let (output, report) = peers(&["--only", "mercure", "--mercure", &program]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(report["failed"][0]["what"].as_str().unwrap().contains("no way"), "{report}");
+    assert_eq!(report["peers"][0]["version"], "Mute 1");
+}
+
+#[test]
+fn a_peer_that_was_asked_for_and_is_not_there_is_an_error() {
+    let nowhere = ["--only", "mercure", "--mercure", "/nowhere/mercure"];
+    assert!(said(&peers(&nowhere).0).contains("no program at /nowhere/mercure"));
+    let mut alone = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let output = alone.args(["peers", "--only", "durable-streams"]).env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("cargo install durable-streams"), "{}", said(&output));
 }

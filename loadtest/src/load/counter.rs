@@ -4,8 +4,14 @@
 //! line: `id: 1-42`, `event: live`. JSON is never parsed. The full parser is [`crate::sse`]; a test holds the two
 //! against each other.
 
+mod marks;
+
+use marks::Marks;
+pub(crate) use marks::{Order, Step};
+
 use crate::cursor::Cursor;
-use crate::http::{ChunkedDecoder, Framing, parse_head};
+use crate::http::{ChunkedDecoder, Framing, Head, parse_head};
+use std::sync::{Arc, Mutex};
 
 /// The session's cookie.
 pub(crate) const SESSION: &str = "maru_session";
@@ -22,6 +28,8 @@ pub(crate) enum Note {
     Live,
     /// An entry of the log, the next one as it must be.
     Event(Cursor),
+    /// Another server waits for this answer before the reader is live.
+    Asked(&'static [u8]),
     /// `ping`.
     Ping,
     /// `presence`.
@@ -72,8 +80,23 @@ pub(crate) struct Counter {
     head: Vec<u8>,
     /// The cookie that makes whoever comes back the same guest.
     session: Option<Box<str>>,
-    chunks: Option<ChunkedDecoder>,
-    lines: Lines,
+    body: Option<Body>,
+    sense: Sense,
+}
+
+/// How the body is cut.
+enum Body {
+    Chunked(ChunkedDecoder),
+    /// Not at all: it ends with the connection, or it is a WebSocket's.
+    Bare,
+}
+
+/// What is made of the body.
+enum Sense {
+    /// A room's log, strictly: of a maru or the floor.
+    Lines(Lines),
+    /// Messages of ours in whatever another server puts around them.
+    Marks(Marks),
 }
 
 struct Lines {
@@ -104,12 +127,21 @@ impl Counter {
             last,
             stop: None,
         };
-        Self { head: Vec::new(), session: None, chunks: None, lines }
+        Self { head: Vec::new(), session: None, body: None, sense: Sense::Lines(lines) }
+    }
+
+    /// For another server, where a reader is live after these steps.
+    pub(crate) fn of_marks(steps: &'static [Step], order: Arc<Mutex<Order>>) -> Self {
+        let sense = Sense::Marks(Marks::new(steps, order));
+        Self { head: Vec::new(), session: None, body: None, sense }
     }
 
     /// Where this reader is.
     pub(crate) fn cursor(&self) -> Option<Cursor> {
-        self.lines.last
+        match &self.sense {
+            Sense::Lines(lines) => lines.last,
+            Sense::Marks(_) => None,
+        }
     }
 
     /// The value of the session's cookie, if the server has set one.
@@ -122,26 +154,63 @@ impl Counter {
     /// # Errors
     /// Whatever breaks the order or the framing, and `gap`; and [`Stop::Ended`] after a `bye` or at the end.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Note)) -> Result<(), Stop> {
-        let Self { head, session, chunks, lines } = self;
-        let mut decode = |chunks: &mut ChunkedDecoder, bytes: &[u8]| {
-            chunks.feed_each(bytes, |piece| lines.feed(piece, &mut tell))?;
-            match (lines.stop.take(), chunks.is_done()) {
-                (Some(stop), _) => Err(stop),
-                (None, true) => Err(Stop::Ended("the server ended the stream")),
-                (None, false) => Ok(()),
-            }
-        };
-        if let Some(chunks) = chunks {
-            return decode(chunks, bytes);
+        let Self { head, session, body, sense } = self;
+        if let Some(body) = body {
+            return body.feed(bytes, sense, &mut tell);
         }
         head.extend_from_slice(bytes);
         let Some((parsed, length)) = parse_head(head)? else { return Ok(()) };
-        if parsed.status != 200 || parsed.framing("GET")? != Framing::Chunked {
-            return Err(Stop::Wrong(format!("no stream of chunks: {}", String::from_utf8_lossy(head))));
-        }
+        let Some(begun) = sense.body(&parsed)? else {
+            return Err(Stop::Wrong(format!("no such stream: {}", String::from_utf8_lossy(head))));
+        };
         *session = parsed.headers.set_cookie(SESSION).map(Box::from);
         let rest = std::mem::take(head);
-        decode(chunks.insert(ChunkedDecoder::new()), &rest[length..])
+        body.insert(begun).feed(&rest[length..], sense, &mut tell)
+    }
+}
+
+impl Body {
+    fn feed(&mut self, bytes: &[u8], sense: &mut Sense, tell: &mut impl FnMut(Note)) -> Result<(), Stop> {
+        let is_done = match self {
+            Self::Chunked(chunks) => {
+                chunks.feed_each(bytes, |piece| sense.feed(piece, tell))?;
+                chunks.is_done()
+            }
+            Self::Bare => {
+                sense.feed(bytes, tell);
+                false
+            }
+        };
+        match (sense.stop(), is_done) {
+            (Some(stop), _) => Err(stop),
+            (None, true) => Err(Stop::Ended("the server ended the stream")),
+            (None, false) => Ok(()),
+        }
+    }
+}
+
+impl Sense {
+    /// The body that this head announces, if it is that of a stream.
+    fn body(&self, head: &Head) -> Result<Option<Body>, String> {
+        Ok(match (self, head.status, head.framing("GET")?) {
+            (_, 200, Framing::Chunked) => Some(Body::Chunked(ChunkedDecoder::new())),
+            (Self::Marks(_), 200, Framing::UntilClose) | (Self::Marks(_), 101, _) => Some(Body::Bare),
+            _ => None,
+        })
+    }
+
+    fn feed(&mut self, piece: &[u8], tell: &mut impl FnMut(Note)) {
+        match self {
+            Self::Lines(lines) => lines.feed(piece, tell),
+            Self::Marks(marks) => marks.feed(piece, tell),
+        }
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        match self {
+            Self::Lines(lines) => lines.stop.take(),
+            Self::Marks(marks) => marks.wrong.take().map(Stop::Wrong),
+        }
     }
 }
 

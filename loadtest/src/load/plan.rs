@@ -152,6 +152,14 @@ impl Plan {
         Ok(Self { how: how.clone(), pace, text: "x".repeat(how.text.max(1)) })
     }
 
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The bytes that one message brings a reader of this server.
     pub(super) fn chunk(&self, server: &Target) -> Result<usize, Failure> {
         let rooms = [room("probe", Shape::one(1), 0, 0)];
@@ -225,6 +233,8 @@ impl Plan {
         drop(quiet);
 
         let count = shape.all_readers();
+        let resident = || pods.iter().try_fold(0, |sum, pod| Ok::<_, Failure>(sum + pod.resident()?));
+        let empty = resident()?;
         let progress = Progress::new(&format!("{name}: opening"), count as u64);
         for (group, room) in rooms.iter().enumerate() {
             for (number, pod) in pods.iter().enumerate() {
@@ -234,6 +244,7 @@ impl Plan {
         }
         drop(progress);
         readers.settle(REST, Duration::from_secs(60))?;
+        let memory = resident()?.saturating_sub(empty);
         let progress = Progress::new(&name, messages);
         mark(&mut readers, &mut voices, &self.text)?;
         run(&mut readers, &mut voices, warm_up, self.pace, &self.text, &progress)?;
@@ -263,6 +274,7 @@ impl Plan {
             bytes: per_delivery((readers.tally.bytes - before.1) as f64),
             cost_us: per_delivery(us(spent) - us(speaking) * messages as f64),
             speaking_us: us(speaking),
+            memory_per_reader: memory as f64 / count.max(1) as f64,
             per_second: deliveries as f64 / late.wall.as_secs_f64(),
             loader_cores: cores(own),
             elsewhere_cores: cores(elsewhere),

@@ -3,7 +3,7 @@
 //! Readers come in groups, each of one room. A group can be hung up on and come back by its cursors, or stop taking
 //! what it is sent.
 
-use super::counter::{Counter, Note, SESSION, Stop};
+use super::counter::{Counter, Note, Order, SESSION, Step, Stop};
 use super::tally::Tally;
 use super::{Failure, Progress, histogram, nanoseconds};
 use crate::cursor::Cursor;
@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// One `recv` takes this much (bytes): more than a sweep ever brings one reader.
@@ -28,6 +29,9 @@ const OPENING: Duration = Duration::from_secs(20);
 /// The token of the trigger's socket; readers have small ones.
 pub(crate) const TRIGGERS: u64 = 1 << 32;
 
+/// The rest of a request for a stream of Server-Sent Events.
+pub(crate) const EVENT_STREAM: &[u8] = b"Accept: text/event-stream\r\n\r\n";
+
 /// How readers are opened.
 pub(crate) struct Opening {
     pub(crate) server: SocketAddr,
@@ -35,6 +39,41 @@ pub(crate) struct Opening {
     pub(crate) target: String,
     /// How many readers share one source address. The server counts guests and streams by address.
     pub(crate) per_address: usize,
+    /// What is different at a server that is neither a maru nor the floor.
+    pub(crate) foreign: Option<Foreign>,
+}
+
+/// A stream of another server.
+pub(crate) struct Foreign {
+    /// The rest of the request: header fields, the empty line, and what follows it.
+    pub(crate) rest: &'static [u8],
+    /// What comes behind the head until the reader is subscribed.
+    pub(crate) steps: &'static [Step],
+    /// In which order the readers get the messages.
+    pub(crate) order: Arc<Mutex<Order>>,
+}
+
+impl Opening {
+    /// Of a reader that was as far as `counter`, and whom the server knows by this cookie.
+    fn request(&self, counter: &Counter, session: Option<&str>) -> Vec<u8> {
+        let mut head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.server);
+        if let Some(cursor) = counter.cursor() {
+            head += &format!("Last-Event-ID: {cursor}\r\n");
+        }
+        if let Some(session) = session {
+            head += &format!("Cookie: {SESSION}={session}\r\n");
+        }
+        let rest = self.foreign.as_ref().map_or(EVENT_STREAM, |foreign| foreign.rest);
+        [head.as_bytes(), rest].concat()
+    }
+
+    /// For the stream that goes on where another ended.
+    fn counter(&self, before: &Counter) -> Counter {
+        match &self.foreign {
+            None => Counter::from_cursor(before.cursor()),
+            Some(Foreign { steps, order, .. }) => Counter::of_marks(steps, order.clone()),
+        }
+    }
 }
 
 struct Reader {
@@ -143,24 +182,16 @@ impl Readers {
     /// One reader connects and asks for its stream.
     fn ask(&mut self, number: usize, how: &Opening) -> Result<(), Failure> {
         let reader = &mut self.readers[number];
-        let mut request =
-            format!("GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n", how.target, how.server);
-        if let Some(cursor) = reader.counter.cursor() {
-            request += &format!("Last-Event-ID: {cursor}\r\n");
-        }
-        if let Some(session) = &reader.session {
-            request += &format!("Cookie: {SESSION}={session}\r\n");
-        }
-        request += "\r\n";
+        let request = how.request(&reader.counter, reader.session.as_deref());
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let source = source(number / how.per_address);
         socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
         socket.connect_timeout(&SockAddr::from(how.server), OPENING)?;
         let mut socket = TcpStream::from(socket);
-        io::Write::write_all(&mut socket, request.as_bytes())?;
+        io::Write::write_all(&mut socket, &request)?;
         socket.set_nonblocking(true)?;
         reader.asked = Instant::now();
-        reader.counter = Counter::from_cursor(reader.counter.cursor());
+        reader.counter = how.counter(&reader.counter);
         let socket = reader.socket.insert(socket);
         add(&self.epoll, &*socket, number as u64)
     }
@@ -278,10 +309,16 @@ impl Reader {
             Ok(0) => Err(Stop::Ended("the server closed the connection")),
             Ok(n) => {
                 tally.bytes += n as u64;
-                counter.feed(&buffer[..n], |note| {
-                    *is_live |= note == Note::Live;
-                    tally.note(*group, note);
+                let mut answered = Ok(());
+                counter.feed(&buffer[..n], |note| match note {
+                    // A few bytes on an empty socket.
+                    Note::Asked(answer) => answered = io::Write::write_all(socket, answer),
+                    note => {
+                        *is_live |= note == Note::Live;
+                        tally.note(*group, note);
+                    }
                 })?;
+                answered.map_err(|e| e.to_string())?;
                 if let Some(new) = counter.take_session() {
                     *session = Some(new);
                 }

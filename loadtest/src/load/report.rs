@@ -16,7 +16,7 @@ const ELSEWHERE: f64 = 0.15;
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// `floor` or `maru`.
+    /// `floor`, `maru` or the name of another server.
     pub target: &'static str,
     /// Over how many processes its readers are spread.
     pub pods: usize,
@@ -37,6 +37,8 @@ pub struct Measured {
     pub cost_us: f64,
     /// Server CPU per message without readers (µs).
     pub speaking_us: f64,
+    /// Growth of the server's resident memory while the readers came, for each of them (bytes).
+    pub memory_per_reader: f64,
     /// Deliveries a second.
     pub per_second: f64,
     /// Cores that the loader used: near 1 it is the bottleneck.
@@ -59,9 +61,9 @@ pub struct Report {
     scenario: &'static str,
     machine: String,
     pace: String,
-    runs: Vec<Measured>,
-    means: Vec<Mean>,
-    ratios: Vec<Ratio>,
+    pub(super) runs: Vec<Measured>,
+    pub(super) means: Vec<Mean>,
+    pub(super) ratios: Vec<Ratio>,
 }
 
 /// The mean of all rounds of one target in one shape.
@@ -73,16 +75,21 @@ pub struct Mean {
     pub(super) cost_us: f64,
     pub(super) last_reader_p50_ms: f64,
     pub(super) last_reader_p99_ms: f64,
+    pub(super) bytes: f64,
+    pub(super) memory_per_reader: f64,
+    pub(super) per_second: f64,
 }
 
-/// The server's means by the floor's.
+/// The means of one by those of another.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ratio {
+    pub(super) target: &'static str,
+    pub(super) to: &'static str,
     #[serde(flatten)]
-    shape: Shape,
-    cost: f64,
-    last_reader_p50: f64,
-    last_reader_p99: f64,
+    pub(super) shape: Shape,
+    pub(super) cost: f64,
+    pub(super) last_reader_p50: f64,
+    pub(super) last_reader_p99: f64,
 }
 
 impl Report {
@@ -93,14 +100,10 @@ impl Report {
                 means.push(Mean::of(&runs, run.target, run.shape));
             }
         }
-        let ratios = means.iter().filter(|m| m.target == "floor").filter_map(|floor| {
-            let maru = means.iter().find(|m| m.target == "maru" && m.shape == floor.shape)?;
-            Some(Ratio {
-                shape: floor.shape,
-                cost: maru.cost_us / floor.cost_us,
-                last_reader_p50: maru.last_reader_p50_ms / floor.last_reader_p50_ms,
-                last_reader_p99: maru.last_reader_p99_ms / floor.last_reader_p99_ms,
-            })
+        let floors = means.iter().filter(|m| m.target == "floor");
+        let ratios = floors.flat_map(|floor| {
+            let others = means.iter().filter(|m| m.target != "floor" && m.shape == floor.shape);
+            others.map(|m| m.by(floor))
         });
         let ratios = ratios.collect();
         Self { scenario, machine: proc::machine(), pace: format!("{pace:?}"), runs, means, ratios }
@@ -108,6 +111,11 @@ impl Report {
 
     pub(super) fn into_means(self) -> Vec<Mean> {
         self.means
+    }
+
+    /// What was measured, where and how.
+    pub(super) fn headline(&self) -> String {
+        format!("{} on {}, {}, {} runs", self.scenario, self.machine, self.pace, self.runs.len())
     }
 }
 
@@ -158,6 +166,21 @@ impl Mean {
             cost_us: mean(|r| r.cost_us),
             last_reader_p50_ms: mean(|r| r.last_reader_p50_ms),
             last_reader_p99_ms: mean(|r| r.last_reader_p99_ms),
+            bytes: mean(|r| r.bytes),
+            memory_per_reader: mean(|r| r.memory_per_reader),
+            per_second: mean(|r| r.per_second),
+        }
+    }
+
+    /// As a multiple of another.
+    pub(super) fn by(&self, other: &Self) -> Ratio {
+        Ratio {
+            target: self.target,
+            to: other.target,
+            shape: self.shape,
+            cost: self.cost_us / other.cost_us,
+            last_reader_p50: self.last_reader_p50_ms / other.last_reader_p50_ms,
+            last_reader_p99: self.last_reader_p99_ms / other.last_reader_p99_ms,
         }
     }
 }
@@ -191,16 +214,23 @@ impl fmt::Display for Measured {
     }
 }
 
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, to, shape, cost, last_reader_p50: p50, last_reader_p99: p99 } = self;
+        write!(f, "{shape}, {target} / {to}: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×")
+    }
+}
+
 impl fmt::Display for Report {
     /// The summary; the single runs were shown when they ended, and are in the JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on {}, {}, {} runs", self.scenario, self.machine, self.pace, self.runs.len())?;
+        writeln!(f, "{}", self.headline())?;
         for mean in &self.means {
-            let Mean { target, shape, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99 } = mean;
+            let Mean { target, shape, cost_us, last_reader_p50_ms: p50, last_reader_p99_ms: p99, .. } = mean;
             writeln!(f, "  {shape}, {target:5}: {cost_us:.3} µs per delivery, p50 {p50:.2} p99 {p99:.2} ms")?;
         }
-        for Ratio { shape, cost, last_reader_p50: p50, last_reader_p99: p99 } in &self.ratios {
-            writeln!(f, "  {shape}, maru / floor: {cost:.3} × per delivery, p50 {p50:.2} × p99 {p99:.2} ×")?;
+        for ratio in &self.ratios {
+            writeln!(f, "  {ratio}")?;
         }
         write!(f, "  nothing lost, repeated or out of order")
     }

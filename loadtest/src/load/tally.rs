@@ -76,7 +76,7 @@ impl Tally {
                 self.deliveries += 1;
                 self.groups[group].delivered(cursor);
             }
-            Note::Hello(_) | Note::Live => {}
+            Note::Hello(_) | Note::Live | Note::Asked(_) => {}
             Note::Ping => self.pings += 1,
             Note::Presence => self.presence += 1,
             Note::Other => self.others += 1,

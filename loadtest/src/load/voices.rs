@@ -12,11 +12,57 @@ use std::time::Instant;
 /// Messages that may be under way at once. Above it the load would measure its own queue.
 const UNDER_WAY: usize = 1000;
 
-enum Tongue {
-    /// A line with the room is a message, a line with the cursor the answer.
-    Floor,
-    /// POST.
+/// How a connection is spoken over.
+#[derive(Clone)]
+pub(crate) enum Tongue {
+    /// This first, and then lines: a message, and its cursor as the answer.
+    Floor(String),
+    /// POSTs to a maru.
     Http,
+    /// POSTs to another server; whether an answer of this status and body is an acknowledgement.
+    Foreign(fn(u16, &[u8]) -> bool),
+}
+
+/// How a message goes to one room.
+pub(crate) enum Way {
+    /// By this line.
+    Line(String),
+    /// With this head, up to its length.
+    Head(String),
+    /// With this head, and the seq of ours in a body.
+    Post(Post),
+}
+
+/// A POST with a message that carries a seq of ours.
+pub(crate) struct Post {
+    /// Without its length and the line end.
+    head: String,
+    /// What comes before the seq, and what after it.
+    body: (String, String),
+}
+
+/// Where the seq belongs, in the text that a [`Post`] is made of: twenty digits, which nothing else has.
+pub(crate) const SEQ: u64 = u64::MAX;
+
+impl Post {
+    /// Of a head and a body with [`SEQ`] in it.
+    pub(crate) fn new(head: String, body: &str) -> Self {
+        let (before, after) = body.split_once(&SEQ.to_string()).unwrap_or((body, ""));
+        Self { head, body: (before.to_owned(), after.to_owned()) }
+    }
+}
+
+impl Way {
+    fn bytes(&self, text: &str, seq: u64) -> String {
+        let request = |head: &str, body: &str| format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        match self {
+            Self::Line(line) => line.clone(),
+            Self::Head(head) => request(head, text),
+            Self::Post(Post { head, body: (before, after) }) => {
+                request(head, &format!("{before}{seq}{after}"))
+            }
+        }
+    }
 }
 
 /// A connection to speak over.
@@ -24,43 +70,36 @@ pub(crate) struct Voice {
     socket: TcpStream,
     tongue: Tongue,
     heard: Vec<u8>,
-    /// Where the message that is under way goes.
+    said: Option<Said>,
+}
+
+/// The message that is under way.
+#[derive(Clone, Copy)]
+struct Said {
     room: usize,
-    /// When it was due, if one is under way.
-    due: Option<Instant>,
+    /// Its seq of ours.
+    seq: u64,
+    due: Instant,
 }
 
 impl Voice {
-    pub(crate) fn floor(mut socket: TcpStream, opening: &str) -> io::Result<Self> {
-        socket.write_all(opening.as_bytes())?;
-        Self::new(socket, Tongue::Floor)
-    }
-
-    pub(crate) fn http(socket: TcpStream) -> io::Result<Self> {
-        Self::new(socket, Tongue::Http)
-    }
-
-    fn new(socket: TcpStream, tongue: Tongue) -> io::Result<Self> {
+    pub(crate) fn new(mut socket: TcpStream, tongue: Tongue) -> io::Result<Self> {
+        if let Tongue::Floor(opening) = &tongue {
+            socket.write_all(opening.as_bytes())?;
+        }
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, tongue, heard: Vec::new(), room: 0, due: None })
+        Ok(Self { socket, tongue, heard: Vec::new(), said: None })
     }
 
-    /// `start`: the line, or the head up to its length.
-    fn speak(&mut self, start: &str, text: &str, due: Instant) -> io::Result<()> {
-        self.due = Some(due);
+    fn speak(&mut self, bytes: &str, said: Said) -> io::Result<()> {
+        self.said = Some(said);
         // A few hundred bytes on an empty socket: they go at once or something is wrong.
-        match &self.tongue {
-            Tongue::Floor => self.socket.write_all(start.as_bytes()),
-            Tongue::Http => {
-                let request = format!("{start}Content-Length: {}\r\n\r\n{text}", text.len());
-                self.socket.write_all(request.as_bytes())
-            }
-        }
+        self.socket.write_all(bytes.as_bytes())
     }
 
-    /// Takes what has come; the cursor when the answer is whole.
-    fn hear(&mut self) -> Result<Option<Cursor>, Failure> {
+    /// Takes what has come; when the answer is whole the room, the cursor there, and when the message was due.
+    fn hear(&mut self) -> Result<Option<(usize, Cursor, Instant)>, Failure> {
         let mut piece = [0; 4096];
         match self.socket.read(&mut piece) {
             Ok(0) => return Err(Failure::Wrong("the server closed a speaker's connection".to_owned())),
@@ -69,10 +108,19 @@ impl Voice {
             Err(e) => return Err(e.into()),
         }
         let answer = match self.tongue {
-            Tongue::Floor => line(&mut self.heard),
+            Tongue::Floor(_) => line(&mut self.heard),
             Tongue::Http => acknowledgement(&mut self.heard),
+            Tongue::Foreign(accepts) => {
+                let seq = self.said.map_or(0, |said| said.seq);
+                accepted(&mut self.heard, accepts).map(|is_whole| is_whole.then(|| Cursor::new(1, seq)))
+            }
         };
-        answer.map_err(|what| Failure::Wrong(format!("the answer to a POST: {what}")))
+        let wrong = |what| Failure::Wrong(format!("the answer to a POST: {what}"));
+        let Some(cursor) = answer.map_err(wrong)? else { return Ok(None) };
+        let said = self.said.take();
+        let Said { room, due, .. } =
+            said.ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
+        Ok(Some((room, cursor, due)))
     }
 }
 
@@ -83,19 +131,33 @@ fn line(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
     text.parse().map(Some).map_err(|e| format!("{e}"))
 }
 
-fn acknowledgement(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
+/// Status and body of the answer when it is whole.
+fn answer(heard: &mut Vec<u8>) -> Result<Option<(u16, Vec<u8>)>, String> {
     let Some((head, length)) = parse_head(heard)? else { return Ok(None) };
     let Framing::Length(body) = head.framing("POST")? else { return Err("without a length".to_owned()) };
     let end = length + usize::try_from(body).map_err(|e| e.to_string())?;
     if heard.len() < end {
         return Ok(None);
     }
-    let body: Vec<u8> = heard.drain(..end).skip(length).collect();
+    Ok(Some((head.status, heard.drain(..end).skip(length).collect())))
+}
+
+fn acknowledgement(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
+    let Some((status, body)) = answer(heard)? else { return Ok(None) };
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let cursor = json["cursor"].as_str().and_then(|text| text.parse().ok());
     match cursor {
-        Some(cursor) if head.status == 201 && json["duplicate"] == false => Ok(Some(cursor)),
-        _ => Err(format!("{} {}", head.status, String::from_utf8_lossy(&body))),
+        Some(cursor) if status == 201 && json["duplicate"] == false => Ok(Some(cursor)),
+        _ => Err(format!("{status} {}", String::from_utf8_lossy(&body))),
+    }
+}
+
+/// Whether the answer is whole.
+fn accepted(heard: &mut Vec<u8>, accepts: fn(u16, &[u8]) -> bool) -> Result<bool, String> {
+    match answer(heard)? {
+        None => Ok(false),
+        Some((status, body)) if accepts(status, &body) => Ok(true),
+        Some((status, body)) => Err(format!("{status} {}", String::from_utf8_lossy(&body))),
     }
 }
 
@@ -104,16 +166,18 @@ pub(crate) struct Voices {
     speaker: Speaker,
     voices: Vec<Voice>,
     free: Vec<usize>,
+    /// Messages so far.
+    spoken: u64,
 }
 
 impl Voices {
     pub(crate) fn new(speaker: Speaker) -> Self {
-        Self { speaker, voices: Vec::new(), free: Vec::new() }
+        Self { speaker, voices: Vec::new(), free: Vec::new(), spoken: 0 }
     }
 
     /// Rooms that are spoken in.
     pub(crate) fn rooms(&self) -> usize {
-        self.speaker.starts.len()
+        self.speaker.ways.len()
     }
 
     pub(crate) fn speak(
@@ -128,7 +192,7 @@ impl Voices {
             None if self.voices.len() == UNDER_WAY => {
                 let what =
                     format!("{UNDER_WAY} POSTs are under way: the server does not keep up with this rate");
-                return Err(Failure::Late(what));
+                return Err(Failure::Behind(what));
             }
             None => {
                 let voice = self.speaker.voice()?;
@@ -137,19 +201,18 @@ impl Voices {
                 self.voices.len() - 1
             }
         };
-        let voice = &mut self.voices[number];
-        voice.room = room;
-        Ok(voice.speak(&self.speaker.starts[room], text, due)?)
+        self.spoken += 1;
+        let bytes = self.speaker.ways[room].bytes(text, self.spoken);
+        Ok(self.voices[number].speak(&bytes, Said { room, seq: self.spoken, due })?)
     }
 
     /// A connection is readable: in which room what was acknowledged with it, and when that was due.
     pub(crate) fn hear(&mut self, token: u64) -> Result<Option<(usize, Cursor, Instant)>, Failure> {
         let number = (token - TRIGGERS) as usize;
-        let voice = &mut self.voices[number];
-        let Some(cursor) = voice.hear()? else { return Ok(None) };
-        let due =
-            voice.due.take().ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
-        self.free.push(number);
-        Ok(Some((voice.room, cursor, due)))
+        let heard = self.voices[number].hear()?;
+        if heard.is_some() {
+            self.free.push(number);
+        }
+        Ok(heard)
     }
 }
