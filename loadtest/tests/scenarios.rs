@@ -1,11 +1,12 @@
 //! The binary itself: on the floor, on made-up servers that break their promises, and on the real ones of others.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+#[path = "scenarios/made_up.rs"]
+mod made_up;
+
+use made_up::{Manner, READERS};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 fn loadtest(arguments: &[&str]) -> Output {
@@ -16,119 +17,37 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a made-up server does with the third message of a room.
-#[derive(Clone, Copy, PartialEq)]
-enum Manner {
-    Correct,
-    /// One reader does not get it.
-    Loses,
-    /// One reader gets it twice.
-    Repeats,
-    /// Nobody gets it, though it was acknowledged.
-    Swallows,
-}
-
-#[derive(Default)]
-struct Room {
-    seq: u64,
-    readers: Vec<TcpStream>,
-}
-
-/// A chat server with a thread per connection and one room for all.
-fn fake(manner: Manner) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let room = Arc::new(Mutex::new(Room::default()));
-    thread::spawn(move || {
-        for socket in listener.incoming() {
-            let room = room.clone();
-            // A connection that the load closed is nothing to speak of.
-            thread::spawn(move || {
-                let socket = socket?;
-                socket.set_nodelay(true)?;
-                serve(&socket, &room, manner)
-            });
-        }
-    });
-    url
-}
-
-fn serve(mut socket: &TcpStream, room: &Mutex<Room>, manner: Manner) -> std::io::Result<()> {
-    let mut input = BufReader::new(socket);
-    loop {
-        let mut lines = Vec::new();
-        for line in input.by_ref().lines() {
-            match line? {
-                line if line.is_empty() => break,
-                line => lines.push(line),
-            }
-        }
-        let Some(first) = lines.first() else { return Ok(()) };
-        if first.starts_with("GET") {
-            let mut room = room.lock().unwrap();
-            let head =
-                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-            let hello =
-                format!("event: hello\nid: 1-{}\ndata: {{}}\n\nevent: live\ndata: {{}}\n\n", room.seq);
-            write!(socket, "{head}{:x}\r\n{hello}\r\n", hello.len())?;
-            room.readers.push(socket.try_clone()?);
-            return Ok(());
-        }
-        let length =
-            lines.iter().find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        input.read_exact(&mut vec![0; length.unwrap_or(0)])?;
-        let answer = if first.contains("/api/session") {
-            r#"{"token":"t","user":{"id":"u"}}"#.to_owned()
-        } else {
-            let seq = room.lock().unwrap().say(manner)?;
-            format!(r#"{{"cursor":"1-{seq}","duplicate":false}}"#)
-        };
-        write!(socket, "HTTP/1.1 201 Created\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())?;
-    }
-}
-
-impl Room {
-    fn say(&mut self, manner: Manner) -> std::io::Result<u64> {
-        self.seq += 1;
-        let block = format!("id: 1-{0}\ndata: {{\"seq\":{0},\"text\":\"x\"}}\n\n", self.seq);
-        let chunk = format!("{:x}\r\n{block}\r\n", block.len());
-        // Far into the measurement: the probe, the speaking without readers and the warm-up come before.
-        let harmed = self.seq == 660;
-        for (i, mut reader) in self.readers.iter().enumerate() {
-            let last = i + 1 == self.readers.len();
-            let times = match manner {
-                Manner::Swallows if harmed => 0,
-                Manner::Loses if harmed && last => 0,
-                Manner::Repeats if harmed && last => 2,
-                _ => 1,
-            };
-            // The probe's reader has gone by now.
-            let _ = reader.write_all(chunk.repeat(times).as_bytes());
-        }
-        Ok(self.seq)
-    }
-}
-
-/// Runs a scenario against a made-up server, with twenty readers.
-fn against(manner: Manner, scenario: &[&str]) -> Output {
-    let url = fake(manner);
+/// Runs a scenario against a made-up server that breaks its promise with this message of a room.
+fn against(manner: Manner, harmed: usize, scenario: &[&str]) -> Output {
+    let url = made_up::start(manner, harmed);
     // The made-up server's own CPU is this test's, which is never idle; a sleeper stands in for it.
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = sleeper.id().to_string();
-    let fixed = ["--readers", "20", "--rounds", "1", "--json", "--url", &url, "--pid", &pid];
-    let output = loadtest(&[scenario, &fixed].concat());
+    let output = loadtest(&[scenario, &["--rounds", "1", "--json", "--url", &url, "--pid", &pid]].concat());
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     output
 }
 
+/// The message comes far into the measurement: the speaking without readers and the warm-up are before it.
 fn fanout(manner: Manner) -> Output {
-    against(manner, &["fanout", "--messages", "50"])
+    against(manner, 360, &["fanout", "--readers", "20", "--messages", "50"])
+}
+
+/// What they missed is messages 2 to 31.
+fn storm(manner: Manner) -> Output {
+    against(manner, 17, &["storm", "--readers", "20", "--missed", "30"])
+}
+
+fn report(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", said(output));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Of other servers, beside a correct one.
 fn peers(arguments: &[&str]) -> (Output, serde_json::Value) {
-    let output = against(Manner::Correct, &[&["peers", "--messages", "20"], arguments].concat());
+    let output =
+        against(Manner::Correct, 0, &[&["peers", "--readers", "20", "--messages", "20"], arguments].concat());
     let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output, report)
 }
@@ -175,10 +94,78 @@ fn the_floor_is_measured() {
 
 #[test]
 fn a_correct_server_is_put_beside_the_floor() {
-    let output = fanout(Manner::Correct);
-    assert!(output.status.success(), "{}", said(&output));
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = report(&fanout(Manner::Correct));
     assert!(report["ratios"][0]["cost"].is_number());
+}
+
+#[test]
+fn many_rooms_are_put_beside_the_floor() {
+    let rooms = ["rooms", "--rooms", "3", "--readers", "4", "--beside", "0,2", "--messages", "30"];
+    let report = report(&against(Manner::Correct, 0, &rooms));
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    assert!(runs.iter().all(|run| run["rooms"] == 3 && run["deliveries"] == 120), "{report}");
+    assert_eq!((&runs[1]["beside"], &runs[3]["beside"]), (&0.into(), &2.into()));
+}
+
+#[test]
+fn growth_is_measured_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = folder.path().to_str().unwrap();
+    let growth =
+        ["growth", "--curve", "readers,size", "--up-to", "50", "--deliveries", "600", "--plot", drawn];
+    let report = report(&against(Manner::Correct, 0, &growth));
+    let points = |curve: usize| {
+        let points = report["curves"][curve]["points"].as_array().unwrap();
+        points.iter().map(|point| (point["target"].as_str().unwrap(), &point["x"])).collect::<Vec<_>>()
+    };
+    let (ten, thirty, fifty) = (10.into(), 30.into(), 50.into());
+    let both = |x| [("floor", x), ("maru", x)];
+    assert_eq!(points(0), [both(&ten), both(&thirty)].concat());
+    assert_eq!(points(1), both(&fifty));
+    for name in ["readers-cost", "readers-latency", "size-cost", "size-latency"] {
+        assert!(folder.path().join(name).with_extension("svg").is_file(), "{name}");
+    }
+}
+
+#[test]
+fn whoever_is_lost_in_a_storm_fails_the_run_loudly() {
+    let correct = thread::spawn(|| storm(Manner::Correct));
+    let wrong = [Manner::Loses, Manner::Repeats].map(|manner| thread::spawn(move || storm(manner)));
+    let report = report(&correct.join().unwrap());
+    assert!(report["runs"].as_array().unwrap().iter().all(|run| run["readers"] == READERS), "{report}");
+    assert!(report["ratio"].as_f64().unwrap() > 0.0);
+    for run in wrong {
+        let output = run.join().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("lost, repeated or out of order"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn those_that_were_stuck_get_everything_too() {
+    let stuck = |manner| {
+        let scene = ["stuck", "--readers", "20", "--rate", "100", "--seconds", "1"];
+        against(manner, 150, &scene)
+    };
+    let report = report(&stuck(Manner::Correct));
+    assert_eq!((&report["runs"][0]["stuck"], &report["runs"][1]["stuck"]), (&0.into(), &2.into()));
+    // The last of the readers is one of those that are stuck when the message comes.
+    let output = stuck(Manner::Loses);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("lost, repeated or out of order"), "{}", said(&output));
+}
+
+#[test]
+fn what_was_acknowledged_is_looked_for_in_the_log() {
+    let speak =
+        |manner| against(manner, 200, &["speak", "--speakers", "4", "--rooms", "2", "--seconds", "1"]);
+    let report = report(&speak(Manner::Correct));
+    let run = &report["runs"][0];
+    assert!(run["posts"].as_u64() > Some(0) && run["commits_per_second"].as_f64() > Some(0.0), "{report}");
+    let output = speak(Manner::Swallows);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("WRONG"), "{}", said(&output));
 }
 
 #[test]
