@@ -1,7 +1,7 @@
 //! The scenarios of the binary: thousands of readers in one thread, the floor beside every figure.
 //!
 //! [`fanout`] and [`rooms`] measure what a delivery costs, [`peers`] does so on other servers, [`growth`] over readers,
-//! rooms, pods, sizes and rates. [`idle`] is what a silent reader costs, [`storm`] what it costs to come back, [`stuck`]
+//! rooms, pods, sizes and rates. [`idle`] and [`hold`] are what silent readers cost, [`storm`] what it costs to come back, [`stuck`]
 //! what readers cost that take nothing, [`speak`] what a POST costs. [`floor`] is the bare `send()` loop that both the
 //! figures and the loader are held against. [`pods`] starts many pods with their Redis and database
 //! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
@@ -14,6 +14,7 @@ mod crowd;
 pub mod fanout;
 pub mod floor;
 pub mod growth;
+pub mod hold;
 pub mod idle;
 pub mod peers;
 mod plan;

@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
-use loadtest::load::{Failure, fanout, floor, growth, idle, peers, pods, rooms, speak, storm, stuck};
+use loadtest::load::{Failure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +45,8 @@ enum Scenario {
     Peers(peers::Peers),
     /// N silent readers, each a guest of its own: memory and CPU each
     Idle(idle::Idle),
+    /// Silent readers of many servers at once, more than one process may have
+    Hold(hold::Hold),
     /// All readers are dropped at once and come back, each with events to catch up on
     Storm(storm::Storm),
     /// Some readers of a busy room stop reading
@@ -82,6 +84,7 @@ fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
             report.verdict()
         }
         Scenario::Idle(args) => shown.show(&idle::idle(args)?),
+        Scenario::Hold(args) => shown.show(&hold::hold(args)?),
         Scenario::Storm(args) => shown.show(&storm::storm(args)?),
         Scenario::Stuck(args) => shown.show(&stuck::stuck(args)?),
         Scenario::Speak(args) => shown.show(&speak::speak(args)?),

@@ -99,8 +99,19 @@ pub fn family(pid: u32) -> io::Result<Vec<u32>> {
     Ok(family)
 }
 
+/// Memory that programs can still have on this machine (bytes; `MemAvailable` of `/proc/meminfo`).
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn available_memory() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("/proc/meminfo has no MemAvailable"))
+}
+
 /// Memory of a process (bytes).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Memory {
     /// All resident pages (`VmRSS`).
     pub resident: u64,
@@ -222,6 +233,7 @@ mod tests {
     #[test]
     fn memory_and_files_of_this_process_are_known() {
         let memory = Memory::of(std::process::id()).unwrap();
+        assert!(available_memory().unwrap() > 1 << 20);
         assert!(memory.resident > memory.anonymous && memory.anonymous > 0);
         assert!(open_files(std::process::id()).unwrap() >= 3);
         assert!(open_files_limit() > 3);

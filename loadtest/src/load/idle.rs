@@ -1,13 +1,14 @@
 //! Many silent readers, each a guest of its own and with all limits on: what one costs in memory, and all in CPU.
 
 use super::plot::{Chart, Charts, Line};
-use super::readers::Readers;
+use super::readers::{Readers, TRIGGERS};
 use super::run::{Pace, mark, run};
 use super::target::Target;
 use super::voices::Voices;
 use super::{Failure, Progress, Server, check_open_files};
 use crate::proc::{self, Memory};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Readers that share a source address: an address may make 10 guests a second.
@@ -39,10 +40,16 @@ pub struct Idle {
     /// The room
     #[arg(long, default_value = "idle")]
     room: String,
+    /// When all are there, says so and holds them from a line on stdin on, as [`hold`](super::hold) wants it
+    #[arg(long, hide = true)]
+    wait: bool,
 }
 
+/// What is said when all are there.
+pub(super) const OPEN: &str = "open";
+
 /// Memory with so many readers.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Step {
     readers: usize,
     #[serde(flatten)]
@@ -50,9 +57,9 @@ pub struct Step {
 }
 
 /// What idle readers cost.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    scenario: &'static str,
+    scenario: String,
     machine: String,
     steps: Vec<Step>,
     /// Slope of `VmRSS` over the readers, by least squares (bytes).
@@ -60,13 +67,13 @@ pub struct Report {
     /// Slope of `RssAnon` over the readers, by least squares (bytes).
     anonymous_per_reader: f64,
     /// The same from the first step to the last alone.
-    resident_end_to_end: f64,
+    pub(super) resident_end_to_end: f64,
     /// How long the readers only listened (seconds).
     held_s: f64,
     /// Server CPU in that time, per second and reader (µs).
-    cpu_us_per_second: f64,
+    pub(super) cpu_us_per_second: f64,
     /// `ping`s per reader in that time.
-    pings_per_reader: f64,
+    pub(super) pings_per_reader: f64,
     /// `presence`s per reader in that time.
     presence_per_reader: f64,
     /// One message at the end: until the last reader had it (ms).
@@ -101,6 +108,9 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
         count = (count + args.step.max(1)).min(args.to);
     }
     drop(progress);
+    if args.wait {
+        wait_for_a_line(&mut readers)?;
+    }
 
     let (pings, presence) = (readers.tally.pings, readers.tally.presence);
     let (start, before) = (Instant::now(), target.cpu()?);
@@ -128,7 +138,7 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
         return Err(Failure::Wrong(format!("{expected} deliveries were due and {came} came")));
     }
     Ok(Report {
-        scenario: "idle",
+        scenario: "idle".to_owned(),
         machine: proc::machine(),
         resident_per_reader: slope(&steps, |m| m.resident),
         anonymous_per_reader: slope(&steps, |m| m.anonymous),
@@ -140,6 +150,21 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
         presence_per_reader: presence,
         last_reader_ms: late.last_reader.max() as f64 / 1e6,
     })
+}
+
+/// Says that all are there, and reads on until there is something on stdin.
+fn wait_for_a_line(readers: &mut Readers) -> Result<(), Failure> {
+    let stdin = io::stdin();
+    readers.watch(&stdin, TRIGGERS)?;
+    println!("{OPEN}");
+    let mut has_come = false;
+    while !has_come {
+        readers.poll(Duration::from_secs(1), |_| {
+            has_come = true;
+            Ok(())
+        })?;
+    }
+    readers.forget(&stdin)
 }
 
 /// Memory once it no longer moves from one second to the next, or after ten.
@@ -180,6 +205,13 @@ impl std::fmt::Display for Step {
     }
 }
 
+impl Report {
+    /// How many there were in the end.
+    pub(super) fn readers(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.readers)
+    }
+}
+
 impl Charts for Report {
     fn charts(&self) -> Vec<Chart> {
         let line = |name, what: fn(&Memory) -> u64| {
@@ -194,7 +226,7 @@ impl Charts for Report {
 impl std::fmt::Display for Report {
     /// The summary; the steps were shown when they were taken, and are in the JSON.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let readers = self.steps.last().map_or(0, |step| step.readers);
+        let readers = self.readers();
         writeln!(f, "{} on {}, up to {readers} readers", self.scenario, self.machine)?;
         writeln!(
             f,

@@ -204,10 +204,8 @@ impl Readers {
     /// All of the group take nothing any more; the server may end them for it.
     pub(crate) fn stop_taking(&mut self, group: usize) -> Result<(), Failure> {
         self.may_end = true;
-        for socket in self.readers.iter().filter(|r| r.group == group).filter_map(|r| r.socket.as_ref()) {
-            epoll::delete(&self.epoll, socket).map_err(io::Error::from)?;
-        }
-        Ok(())
+        let sockets = self.readers.iter().filter(|reader| reader.group == group);
+        sockets.filter_map(|reader| reader.socket.as_ref()).try_for_each(|socket| self.forget(socket))
     }
 
     /// And take it again.
@@ -234,6 +232,11 @@ impl Readers {
     /// Reports readiness of another socket by its token, which must be [`TRIGGERS`] or more.
     pub(crate) fn watch(&self, socket: impl AsFd, token: u64) -> Result<(), Failure> {
         add(&self.epoll, socket, token)
+    }
+
+    /// Reports it no more.
+    pub(crate) fn forget(&self, socket: impl AsFd) -> Result<(), Failure> {
+        epoll::delete(&self.epoll, socket).map_err(|e| Failure::Io(io::Error::from(e)))
     }
 
     /// Waits at most `wait` for something, and takes all that is there now. `other` gets the tokens that are not
