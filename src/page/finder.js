@@ -1,6 +1,6 @@
 /** A field to find people with, and what it finds below (ARIA combobox with a listbox). */
 
-import { fromTemplate, make } from "./dom.js";
+import { make } from "./dom.js";
 import { words } from "./words.js";
 
 /** So long after a key, while the next may come. */
@@ -29,7 +29,6 @@ export class Finder {
    * @param {(item: object) => void} handlers.onpick
    */
   constructor(root, handlers) {
-    root.append(fromTemplate("finder"));
     this.#root = root;
     this.#handlers = handlers;
     [this.#field, this.#found, this.#note] = root.children;
