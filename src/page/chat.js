@@ -61,9 +61,9 @@ class Chat {
 
   constructor(root, me) {
     this.#root = root;
-    this.#list = new RoomList(root, this.#rooms, { onmore: () => this.#loadMore() });
+    this.#list = new RoomList(root, this.#rooms, { onmore: () => this.#loadMore(), onfind: () => finder.focus() });
     this.#become(me);
-    new Finder(this.#find(".side .finder"), {
+    const finder = new Finder(this.#find(".side .finder"), {
       search: (q) => this.#searchAll(q),
       onpick: (item) => this.#pick(item),
     });
@@ -241,6 +241,10 @@ class Chat {
         await this.#client(id).add(user);
         await this.#learn(id);
       },
+      onremove: async (user) => {
+        await this.#client(id).expel(user);
+        await this.#learn(id);
+      },
       onleave: async () => {
         await this.#client(id).leave();
         this.#close();
@@ -329,6 +333,7 @@ class Chat {
 /** A sentence where a conversation would be. */
 function asideOf(what, text, withWayBack) {
   const content = fromTemplate("aside").firstElementChild;
+  content.className = `aside ${what}`;
   content.querySelector("h1").textContent = words(what);
   content.querySelector("p").textContent = text ?? words(`${what}Text`);
   if (withWayBack) content.append(make("a", { class: "primary", href: "/chat/", text: words("back") }));
