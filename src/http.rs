@@ -217,7 +217,7 @@ async fn dispatch(call: &mut Call, route: Route) -> Result<Response<Body>, Probl
 }
 
 fn show(call: &Call, page: Page) -> Response<Body> {
-    page::page(page, call.headers(), &call.app.origins)
+    page::page(page, call.lang(), call.headers(), &call.app.origins)
 }
 
 /// A head that says 200 and no more.

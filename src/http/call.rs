@@ -291,7 +291,7 @@ impl Call {
     }
 
     /// The caller's language, or the server's.
-    fn lang(&self) -> Lang {
+    pub(super) fn lang(&self) -> Lang {
         let accepted = self.header(header::ACCEPT_LANGUAGE).and_then(Result::ok);
         names::preferred(accepted, self.app.chat.doors().lang())
     }

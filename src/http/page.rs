@@ -8,7 +8,9 @@ use hyper::{
 };
 
 use super::{body::Body, problem::Problem};
+use crate::event::Lang;
 
+mod document;
 mod files;
 mod packed;
 
@@ -47,13 +49,13 @@ impl Page {
 }
 
 /// One of the pages, whatever it shows. `origins` are the sites that may frame what can be framed.
-pub(super) fn page(page: Page, request: &HeaderMap, origins: &[String]) -> Response<Body> {
-    let mut response = SITE.document(page).answer("text/html; charset=utf-8", request);
+pub(super) fn page(page: Page, lang: Lang, request: &HeaderMap, origins: &[String]) -> Response<Body> {
+    let mut response = SITE.document(page, lang).answer("text/html; charset=utf-8", request);
     let headers = response.headers_mut();
     for (name, value) in [
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
-        (header::VARY, "Accept, Accept-Encoding"),
+        (header::VARY, "Accept, Accept-Encoding, Accept-Language"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
     ] {

@@ -1,11 +1,13 @@
-/** One document for all pages: the address says which, and only its modules are loaded. */
+/** Each page is a document of its own; the address says which, and only its modules are loaded. */
 
-import { applyTheme } from "./switches.js";
+import { translate } from "./dom.js";
 import { language, learn } from "./words.js";
 
-applyTheme();
 learn(JSON.parse(document.getElementById("words").textContent));
-document.documentElement.lang = language;
+if (document.documentElement.lang !== language) {
+  translate(document);
+  document.documentElement.lang = language;
+}
 
 const [, place, name] = location.pathname.split("/");
 const slug = () => decodeURIComponent(name).normalize("NFKC").toLowerCase();

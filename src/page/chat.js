@@ -8,7 +8,7 @@ import { backoff, openInbox, startRoom, whoAmI } from "./maru.js";
 import { previewOf } from "./phrases.js";
 import { faceOf, RoomList } from "./roomlist.js";
 import { Rooms } from "./rooms.js";
-import { isNamed } from "./settings.js";
+import { isNamed, setting } from "./settings.js";
 import { showState } from "./state.js";
 import { TYPING_MS } from "./typing.js";
 import { words } from "./words.js";
@@ -21,11 +21,14 @@ const PAGE = 30;
 
 export async function openChat() {
   showTitle("", 0);
+  if (!setting("named")) parts.you().catch(() => {});
   let me = await somebody();
   const isVisit = roomOf(location.pathname) === null;
   if (!me || (isVisit && !isNamed(me))) me = await (await parts.you()).askForName(me);
-  document.body.append(fromTemplate("chat"));
-  new Chat(document.querySelector(".chat"), me);
+  document.querySelector(".gate").remove();
+  const root = document.querySelector(".chat");
+  root.inert = false;
+  new Chat(root, me);
   // Soon, for a server of another version would not have them any more.
   for (const load of Object.values(parts)) load().catch(() => {});
 }
@@ -35,7 +38,7 @@ async function somebody() {
   for (let attempt = 0; ; attempt++) {
     try {
       const me = await whoAmI();
-      document.querySelector(".aside")?.remove();
+      document.querySelector("body > .aside")?.remove();
       return me;
     } catch {
       if (attempt === 0) document.body.append(asideOf("unreachable"));
@@ -58,9 +61,9 @@ class Chat {
 
   constructor(root, me) {
     this.#root = root;
-    this.#list = new RoomList(root, this.#rooms, { onmore: () => this.#loadMore() });
+    this.#list = new RoomList(root, this.#rooms, { onmore: () => this.#loadMore(), onfind: () => finder.focus() });
     this.#become(me);
-    new Finder(this.#find(".side .finder"), {
+    const finder = new Finder(this.#find(".side .finder"), {
       search: (q) => this.#searchAll(q),
       onpick: (item) => this.#pick(item),
     });
@@ -238,6 +241,10 @@ class Chat {
         await this.#client(id).add(user);
         await this.#learn(id);
       },
+      onremove: async (user) => {
+        await this.#client(id).expel(user);
+        await this.#learn(id);
+      },
       onleave: async () => {
         await this.#client(id).leave();
         this.#close();
@@ -265,7 +272,7 @@ class Chat {
     if (this.#talk && this.#talk.id === id) return;
     const left = this.#talk?.id;
     this.#close();
-    this.#root.dataset.pane = id ? "talk" : "list";
+    document.documentElement.dataset.pane = id ? "talk" : "list";
     this.#list.open = id;
     if (id === null) {
       this.#pane(asideOf("pick"));
@@ -309,7 +316,7 @@ class Chat {
 
   #pane(content) {
     this.#find(".pane").replaceChildren(content);
-    if (this.#root.dataset.pane === "talk") this.#find(".pane h1").focus();
+    if (document.documentElement.dataset.pane === "talk") this.#find(".pane h1").focus();
   }
 
   /** One for each room, so that what is said in it goes out in order. */
@@ -326,6 +333,7 @@ class Chat {
 /** A sentence where a conversation would be. */
 function asideOf(what, text, withWayBack) {
   const content = fromTemplate("aside").firstElementChild;
+  content.className = `aside ${what}`;
   content.querySelector("h1").textContent = words(what);
   content.querySelector("p").textContent = text ?? words(`${what}Text`);
   if (withWayBack) content.append(make("a", { class: "primary", href: "/chat/", text: words("back") }));

@@ -14,7 +14,7 @@
  */
 
 import { Composer } from "./composer.js";
-import { fromTemplate, make } from "./dom.js";
+import { make } from "./dom.js";
 import { MessageList } from "./list.js";
 import { formatCursor, newId, parseCursor } from "./maru.js";
 import { maySendAgain, Outbox } from "./outbox.js";
@@ -64,7 +64,6 @@ export class Conversation {
   /** @param {Element} root @param {Settings} settings */
   constructor(root, settings) {
     this.#root = root;
-    root.querySelector(".talk").append(fromTemplate("floor"));
     this.#settings = settings;
     this.#room = settings.room;
     this.#outbox = new Outbox(settings.key, () => localStorage);

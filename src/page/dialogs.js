@@ -57,7 +57,7 @@ export function openGroupDialog({ search, onmake }) {
       dialog.close();
     } catch (why) {
       error.className = "error";
-      error.textContent = words("failed", { why: why.message });
+      error.textContent = words("notDone", { why: why.message });
     }
   });
   name.addEventListener("input", draw);
@@ -65,46 +65,70 @@ export function openGroupDialog({ search, onmake }) {
   finder.focus();
 }
 
-/** @returns {{update: () => void, close: () => void}} */
-export function openMembersDialog({ members, myId, search, onadd, onleave }) {
+/**
+ * @param {object} group
+ * @param {((id: string) => Promise)} group.onremove  an owner's
+ * @returns {{update: () => void, close: () => void}}
+ */
+export function openMembersDialog({ members, myId, search, onadd, onremove, onleave }) {
   const dialog = openDialog("members");
-  const error = dialog.querySelector(".error");
+  const find = (selector) => dialog.querySelector(selector);
   const attempt = async (act) => {
-    error.textContent = "";
+    find(".error").textContent = "";
     try {
       await act();
     } catch (why) {
-      error.textContent = words("failed", { why: why.message });
+      find(".error").textContent = words("notDone", { why: why.message });
     }
   };
-  const update = () => {
-    const faces = members().map(({ id, name, role, online }) => {
-      const who = make("span", { class: "who", text: name, dir: "auto" });
-      const me = id === myId ? words("you") : "";
-      const about = [me, role === "owner" ? words("owner") : "", online && !me ? words("online") : ""];
-      return make("li", {}, avatar(id), who, make("span", { class: "note", text: about.filter(Boolean).join(" · ") }));
-    });
-    dialog.querySelector(".faces").replaceChildren(...faces);
-    dialog.querySelector("h2").textContent = words("membersOf", { n: faces.length });
+  /** What takes something away is asked about first. */
+  const ask = (question, no, yes, act) => {
+    const end = () => {
+      find(".asking").hidden = true;
+      find(".ends").hidden = false;
+      find(".ends .close").focus();
+    };
+    find(".asking p").textContent = question;
+    find(".stay").textContent = no;
+    find(".sure").textContent = yes;
+    find(".stay").onclick = end;
+    find(".sure").onclick = () => {
+      end();
+      attempt(act);
+    };
+    find(".asking").hidden = false;
+    find(".ends").hidden = true;
+    find(".stay").focus();
   };
-  new Finder(dialog.querySelector(".finder"), {
+  const removal = ({ id, name }) => {
+    const remove = () => ask(words("reallyRemove", { name }), words("cancel"), words("removeNow"), () => onremove(id));
+    return make("button", { class: "quiet grave", type: "button", text: words("removeNow"), "aria-label": words("removeMember", { name }), onclick: remove });
+  };
+  const face = (member, isMine) => {
+    const { id, name, role, online } = member;
+    const me = id === myId ? words("you") : "";
+    const about = [me, role === "owner" ? words("owner") : "", online && !me ? words("online") : ""];
+    const who = make("span", { class: "who", text: name, dir: "auto" });
+    const note = make("span", { class: "note", text: about.filter(Boolean).join(" · ") });
+    return make("li", {}, avatar(id), who, note, isMine && !me ? removal(member) : "");
+  };
+  let drawn = "";
+  const update = () => {
+    const all = members();
+    const look = JSON.stringify(all.map(({ id, name, role, online }) => [id, name, role, online]));
+    // A button that one is at stays where it is.
+    if (look === drawn) return;
+    drawn = look;
+    const isMine = all.some(({ id, role }) => id === myId && role === "owner");
+    find(".faces").replaceChildren(...all.map((member) => face(member, isMine)));
+    find("h2").textContent = words("membersOf", { n: all.length });
+  };
+  new Finder(find(".finder"), {
     search: async (q) => (await search(q)).filter(({ id }) => !members().some((member) => member.id === id)),
     onpick: ({ id }) => attempt(() => onadd(id)),
   });
-  const ask = (asking) => {
-    dialog.querySelector(".leaving").hidden = !asking;
-    dialog.querySelector(".ends").hidden = asking;
-  };
-  dialog.querySelector(".leave").addEventListener("click", () => {
-    ask(true);
-    dialog.querySelector(".stay").focus();
-  });
-  dialog.querySelector(".stay").addEventListener("click", () => {
-    ask(false);
-    dialog.querySelector(".leave").focus();
-  });
-  dialog.querySelector(".sure").addEventListener("click", () => {
-    attempt(async () => {
+  find(".leave").addEventListener("click", () => {
+    ask(words("reallyLeave"), words("stay"), words("leaveNow"), async () => {
       await onleave();
       dialog.close();
     });

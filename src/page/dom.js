@@ -23,16 +23,19 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A `<template>` in the reader's language: `data-words` is text, `data-label` a name, `data-hint` a placeholder. */
 export function fromTemplate(id) {
-  const page = document.getElementById(id).content.cloneNode(true);
+  return document.getElementById(id).content.cloneNode(true);
+}
+
+/** For whoever chose another language than the document's: `data-words` is text, `data-label` a name, `data-hint` a placeholder. */
+export function translate(page) {
   for (const element of page.querySelectorAll("[data-words]")) element.textContent = words(element.dataset.words);
   for (const element of page.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", words(element.dataset.label));
-    if (element.tagName === "BUTTON") element.title = words(element.dataset.label);
+    element.ariaLabel = words(element.dataset.label);
+    if (element.title) element.title = element.ariaLabel;
   }
   for (const element of page.querySelectorAll("[data-hint]")) element.placeholder = words(element.dataset.hint);
-  return page;
+  for (const { content } of page.querySelectorAll("template")) translate(content);
 }
 
 /** Puts a text on the clipboard. Over plain HTTP, and in frames, that takes a selection (`execCommand`). */
@@ -50,12 +53,17 @@ export async function copy(text) {
 }
 
 /** A line to copy. */
-export function commandLine(line, ...before) {
+export function commandLine(line) {
+  const code = make("code", { text: decodeURI(line), tabindex: 0 });
   const button = make("button", { class: "quiet", type: "button", text: words("copy") });
+  copies(button, line);
+  return make("div", { class: "command" }, code, button);
+}
+
+/** A button that copies a line, and says so. */
+export function copies(button, line) {
   button.addEventListener("click", async () => {
     await copy(line);
     button.textContent = words("copied");
   });
-  const code = make("code", { text: decodeURI(line), tabindex: 0 });
-  return make("div", { class: "command" }, ...before, code, button);
 }

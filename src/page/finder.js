@@ -1,6 +1,6 @@
 /** A field to find people with, and what it finds below (ARIA combobox with a listbox). */
 
-import { fromTemplate, make } from "./dom.js";
+import { copies, make } from "./dom.js";
 import { words } from "./words.js";
 
 /** So long after a key, while the next may come. */
@@ -29,7 +29,6 @@ export class Finder {
    * @param {(item: object) => void} handlers.onpick
    */
   constructor(root, handlers) {
-    root.append(fromTemplate("finder"));
     this.#root = root;
     this.#handlers = handlers;
     [this.#field, this.#found, this.#note] = root.children;
@@ -74,7 +73,7 @@ export class Finder {
     this.#found.replaceChildren(...items.map((item, n) => this.#option(item, n)));
     this.#note.className = items.length ? "note unseen" : "note";
     this.#note.textContent = problem ? words(problem) : items.length ? words("found", { n: items.length }) : "";
-    if (problem === "foundNobody") this.#note.append(make("span", { text: words("foundNobodyWhy") }));
+    if (problem === "foundNobody") this.#note.append(make("span", { text: words("foundNobodyWhy") }), invitation());
     this.#walk(items.length ? 0 : -1);
   }
 
@@ -111,4 +110,11 @@ export class Finder {
     else return;
     event.preventDefault();
   }
+}
+
+/** Who follows it is asked for a name, and is found from then on. */
+function invitation() {
+  const button = make("button", { class: "primary", type: "button", text: words("copyInvitation") });
+  copies(button, `${location.origin}/chat/`);
+  return button;
 }

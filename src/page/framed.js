@@ -6,8 +6,6 @@ import { Tokens } from "./tokens.js";
 
 export function openFramed(slug) {
   const root = openRoom(slug, { tokens: new Tokens() });
-  root.classList.add("framed");
-  for (const part of root.querySelectorAll(".home, .switches, .another")) part.remove();
   const whole = make("a", { href: `/r/${encodeURIComponent(slug)}`, target: "_blank", rel: "noopener", text: slug });
   root.querySelector(".name").replaceChildren(whole);
 }

@@ -1,13 +1,13 @@
 /** `/`: what maru is, and the way into a room. */
 
-import { commandLine, fromTemplate, make } from "./dom.js";
-import { putSwitches } from "./switches.js";
+import { copies } from "./dom.js";
+import { wireSwitches } from "./switches.js";
 import { words } from "./words.js";
 
 const RESERVED = /^(search|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
 
 export function openLanding() {
-  const page = fromTemplate("landing");
+  const page = document.querySelector(".landing");
   const form = page.querySelector("form");
   const input = page.querySelector("input");
   const error = page.querySelector(".error");
@@ -21,13 +21,13 @@ export function openLanding() {
   });
   input.addEventListener("input", () => (error.textContent = ""));
 
-  const lobby = `${location.origin.replace("http://", "")}/r/lobby`;
-  const lines = { listen: `-N ${lobby}`, speak: `-d hello ${lobby}`, byName: `-d hello '${lobby}?name=Ann'` };
-  for (const [what, line] of Object.entries(lines)) {
-    page.querySelector(".terminal").append(commandLine(`curl ${line}`, make("span", { class: "what", text: words(what) })));
+  for (const line of page.querySelectorAll(".command")) {
+    const code = line.querySelector("code");
+    code.textContent = code.textContent.replace("localhost:8080", location.origin.replace("http://", ""));
+    copies(line.querySelector("button"), code.textContent);
   }
-  putSwitches(page);
-  document.body.append(page);
+  wireSwitches(page);
+  page.inert = false;
   if (matchMedia("(hover: hover)").matches) input.focus();
 }
 

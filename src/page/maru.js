@@ -181,6 +181,16 @@ export class Room {
     return this.#demand("POST", this.#path("/members"), { user });
   }
 
+  /**
+   * A group's owner: have somebody not be a member any more, by a ban. It is short and lifted at once, for with a
+   * guest it shuts out whoever else is a guest at the same address.
+   * @param {string} user  an id
+   */
+  async expel(user) {
+    await this.#demand("POST", this.#path("/bans"), { user, seconds: 1 });
+    await this.#demand("DELETE", this.#path(`/bans/${user}`)).catch(() => {});
+  }
+
   /** Not be a member of a group any more. */
   leave() {
     return this.#demand("DELETE", this.#path("/members/me"));

@@ -2,13 +2,13 @@
 
 import { avatar } from "./avatar.js";
 import { Conversation } from "./conversation.js";
-import { commandLine, copy, fromTemplate, make } from "./dom.js";
+import { commandLine, copy, make } from "./dom.js";
 import { LeftOff, rememberSeen, seenBefore } from "./leftoff.js";
 import { connect, parseCursor, rename, startRoom } from "./maru.js";
 import { People } from "./people.js";
 import { keep } from "./settings.js";
 import { showState } from "./state.js";
-import { putSwitches } from "./switches.js";
+import { wireSwitches } from "./switches.js";
 import { Typists, TYPING_MS } from "./typing.js";
 import { words } from "./words.js";
 
@@ -18,8 +18,8 @@ const COPIED_MS = 2_000;
 /** @param {import("./maru.js").Options} [options]  with `tokens` whoever comes is not who they are elsewhere on maru */
 export function openRoom(slug, options = {}) {
   document.title = `${slug} · maru`;
-  document.body.append(fromTemplate("room"));
   const root = document.querySelector(".room");
+  root.inert = false;
   new OpenRoom(root, slug, options);
   return root;
 }
@@ -59,7 +59,7 @@ class OpenRoom {
     });
     root.querySelector(".copy-link").addEventListener("click", () => this.#copyLink());
     document.addEventListener("visibilitychange", () => this.#look());
-    putSwitches(root);
+    wireSwitches(root);
   }
 
   #connect() {

@@ -7,6 +7,7 @@ import { MOST_UNREAD } from "./rooms.js";
 import { words } from "./words.js";
 
 export class RoomList {
+  #root;
   #list;
   #end;
   #rooms;
@@ -20,6 +21,7 @@ export class RoomList {
 
   /** @param {Element} root @param {import("./rooms.js").Rooms} rooms */
   constructor(root, rooms, handlers) {
+    this.#root = root;
     this.#list = root.querySelector(".rooms");
     this.#end = root.querySelector(".rooms-end");
     this.#rooms = rooms;
@@ -85,12 +87,18 @@ export class RoomList {
       loading: () => [make("p", { text: words("loading") })],
       more: () => [this.#button("showMore")],
       failed: () => [make("p", { text: words("notListed") }), this.#button("again")],
-      whole: () => (isEmpty ? [make("h2", { text: words("noRooms") }), make("p", { text: words("noRoomsText") })] : []),
+      whole: () => (isEmpty ? this.#nothing() : []),
     };
+    this.#root.classList.toggle("bare", this.#state === "whole" && isEmpty);
     this.#end.replaceChildren(...parts[this.#state]());
     // An end that stays in sight is told of again only if it is looked at anew.
     this.#near.unobserve(this.#end);
     this.#near.observe(this.#end);
+  }
+
+  #nothing() {
+    const find = make("button", { class: "primary", type: "button", text: words("find"), onclick: this.#handlers.onfind });
+    return [make("h2", { text: words("noRooms") }), make("p", { text: words("noRoomsText") }), find];
   }
 
   #button(word) {

@@ -1,11 +1,11 @@
-/** What somebody chose on this browser. Storage may be forbidden; then nothing is remembered. */
+/** What this browser remembers of somebody. Storage may be forbidden; then it is nothing. */
 
-/** In a frame, what the page around it wants, which is stronger: `#theme=dark&lang=ko`. */
-const wanted = new URLSearchParams(globalThis.location?.pathname.startsWith("/embed/") ? location.hash.slice(1) : "");
+/** What is needed before anything is painted: `first.js` has put it on the root element. */
+const chosen = globalThis.document?.documentElement.dataset ?? {};
 
 /** @returns {string|null} */
 export function setting(name) {
-  if (wanted.has(name)) return wanted.get(name);
+  if (name in chosen) return chosen[name];
   try {
     return localStorage.getItem(`maru:${name}`);
   } catch {
@@ -20,6 +20,7 @@ export function isNamed(me) {
 
 /** @param {string} value  empty: as if never chosen */
 export function keep(name, value) {
+  if (name in chosen) chosen[name] = value;
   try {
     if (value) localStorage.setItem(`maru:${name}`, value);
     else localStorage.removeItem(`maru:${name}`);

@@ -4,8 +4,8 @@ import { setting } from "./settings.js";
 
 const WORDS = {};
 
-/** As chosen by the switch, else as the browser says. */
-export const language = (setting("lang") ?? globalThis.navigator?.language ?? "").startsWith("ko") ? "ko" : "en";
+/** As chosen by the switch, else as the document comes, which is as the browser asked for it. */
+export const language = (setting("lang") || globalThis.document?.documentElement.lang) === "ko" ? "ko" : "en";
 
 /** @param {Record<string, [string, string]>} all  in English and in Korean, as the document carries them */
 export function learn(all) {

@@ -3,10 +3,10 @@
 import { avatar } from "./avatar.js";
 import { canNotify, mayNotify, offerToNotify } from "./attention.js";
 import { openDialog } from "./dialogs.js";
-import { fromTemplate, make } from "./dom.js";
+import { make } from "./dom.js";
 import { rename, signIn } from "./maru.js";
 import { keep } from "./settings.js";
-import { putSwitches } from "./switches.js";
+import { wireSwitches } from "./switches.js";
 import { words } from "./words.js";
 
 /**
@@ -15,23 +15,19 @@ import { words } from "./words.js";
  * @returns {Promise<object>} who one is then
  */
 export function askForName(me) {
-  document.body.append(fromTemplate("gate"));
-  const page = document.body.lastElementChild;
+  const page = document.querySelector(".gate");
   const input = page.querySelector("input");
   const skip = page.querySelector(".skip");
-  if (me) page.querySelector(".face").append(avatar(me.id));
+  if (me) page.querySelector(".face").replaceChildren(avatar(me.id));
   input.value = me?.name ?? "";
   skip.hidden = !me;
-  putSwitches(page);
+  wireSwitches(page);
+  page.inert = false;
   input.focus();
   input.select();
   return new Promise((resolve) => {
-    const enter = (user) => {
-      page.remove();
-      resolve(user);
-    };
-    skip.addEventListener("click", () => enter(me));
-    onName(page.querySelector("form"), async (name) => enter(await choose(name, me)));
+    skip.addEventListener("click", () => resolve(me));
+    onName(page.querySelector("form"), async (name) => resolve(await choose(name, me)));
   });
 }
 
@@ -44,7 +40,7 @@ export function openYou({ me, onbecome }) {
     onbecome(await choose(name, me));
     dialog.close();
   });
-  putSwitches(dialog);
+  wireSwitches(dialog);
   const place = dialog.querySelector(".notify");
   const draw = () => {
     if (!canNotify()) return (place.textContent = "");

@@ -15,8 +15,8 @@ onStage();
 async function arrive(name, options) {
   const person = await Person.arrive(browser, `${server.url}/chat/`, options, [NOBODY_YET]);
   people.push(person);
-  await person.page.locator("#my-name").fill(name);
-  await person.page.locator("#my-name").press("Enter");
+  await person.page.locator(".gate:not([inert]) #my-name").fill(name);
+  await person.page.locator(".gate:not([inert]) #my-name").press("Enter");
   await isLive(person.page);
   return person;
 }
@@ -346,7 +346,54 @@ describe("a group", () => {
     await ben.page.getByText("You are not in this conversation any more").waitFor();
     assert.ok(await ben.page.locator("textarea").count() === 0);
     await ben.page.getByRole("link", { name: "Back to the conversations" }).click();
-    await ben.page.getByText("Pick a conversation").waitFor();
+    await ben.page.getByText("No conversations yet").waitFor();
+  });
+});
+
+describe("the owner of a group", () => {
+  test("removes a member, who sees nothing more at once, and nobody else can", async () => {
+    const [ann, ben, cho] = [await arrive("Ann"), await arrive("Ben"), await arrive("Cho")];
+    await makeGroup(ann, "Tea circle", ["Ben", "Cho"]);
+    await ann.write("welcome");
+    for (const other of [ben, cho]) {
+      await row(other, "Tea circle").click();
+      await other.seesOnly(["welcome"]);
+    }
+    await ben.page.getByRole("button", { name: "Members" }).click();
+    await ben.page.getByRole("dialog").locator(".faces li").nth(2).waitFor();
+    assert.equal(await ben.page.getByRole("button", { name: "Remove" }).count(), 0);
+
+    await ann.page.getByRole("button", { name: "Members" }).click();
+    const dialog = ann.page.getByRole("dialog");
+    assert.equal(await dialog.getByRole("button", { name: "Remove Ann" }).count(), 0);
+    await dialog.getByRole("button", { name: "Remove Ben" }).click();
+    await dialog.getByText("Remove Ben?").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    assert.equal(await dialog.locator(".faces li").count(), 3);
+
+    ann.allow(/status of 503|net::ERR_FAILED/);
+    await ann.page.route("**/bans", (route) => route.abort());
+    await dialog.getByRole("button", { name: "Remove Ben" }).click();
+    await dialog.getByRole("button", { name: "Remove", exact: true }).click();
+    await dialog.getByText("That did not work").waitFor();
+    await ann.page.unroute("**/bans");
+
+    await dialog.getByRole("button", { name: "Remove Ben" }).click();
+    await ann.findsNothingInTheWay();
+    await dialog.getByRole("button", { name: "Remove", exact: true }).click();
+    await dialog.locator("h2", { hasText: "2 members" }).waitFor();
+    assert.equal(await dialog.locator(".error").textContent(), "");
+    await ben.page.getByText("You are not in this conversation any more").waitFor();
+    await dialog.getByRole("button", { name: "Done" }).click();
+    await cho.page.locator(".notice", { hasText: "Ann removed Ben" }).waitFor();
+    await ann.write("without Ben");
+    await cho.seesOnly(["welcome", "without Ben"]);
+    assert.equal(await ben.page.locator(".rooms a").count(), 0);
+
+    await ann.page.getByRole("button", { name: "Members" }).click();
+    await dialog.getByRole("combobox").fill("ben");
+    await dialog.getByRole("option", { name: "Ben" }).click();
+    await row(ben, "Tea circle").waitFor();
   });
 });
 
@@ -385,10 +432,30 @@ describe("finding people", () => {
     await heading(ann).filter({ hasText: "하늘" }).waitFor();
   });
 
-  test("says when there is nobody, and Escape brings the list back", async () => {
+  test("is what there is to do where there are no conversations", async () => {
     const ann = await arrive("Ann");
+    await ann.page.getByText("No conversations yet").waitFor();
+    assert.ok(!(await ann.page.getByText("Pick a conversation").isVisible()));
+    await ann.page.getByRole("button", { name: "Find people" }).click();
+    assert.ok(await finder(ann).evaluate((field) => field === document.activeElement));
+    await arrive("Ben");
+    await meet(ann, "ben", "Ben");
+    await ann.write("hello");
+    await ann.page.goto(`${server.url}/chat/`);
+    await row(ann, "Ben").waitFor();
+    assert.ok(await ann.page.getByText("Pick a conversation").isVisible());
+    assert.equal(await ann.page.getByRole("button", { name: "Find people" }).count(), 0);
+  });
+
+  test("says when there is nobody, gives a link to send them, and Escape brings the list back", async () => {
+    const ann = await arrive("Ann", { permissions: ["clipboard-read", "clipboard-write"] });
     await finder(ann).fill("nobody at all");
     await ann.page.getByText("Nobody is found by that name.").waitFor();
+    await ann.findsNothingInTheWay();
+    await ann.page.getByRole("button", { name: "Copy a link for them" }).click();
+    await ann.page.getByRole("button", { name: "Copied" }).waitFor();
+    assert.equal(await ann.page.evaluate(() => navigator.clipboard.readText()), `${server.url}/chat/`);
+    await finder(ann).focus();
     await finder(ann).press("Escape");
     await ann.page.getByText("No conversations yet").waitFor();
   });
@@ -433,7 +500,7 @@ describe("an address", () => {
     const name = await ann.name();
     await ann.page.goto(server.url);
     await ann.page.getByRole("link", { name: "Direct messages" }).click();
-    assert.equal(await ann.page.locator("#my-name").inputValue(), name);
+    assert.equal(await ann.page.locator(".gate:not([inert]) #my-name").inputValue(), name);
     await ann.page.getByRole("button", { name: "Not now" }).click();
     await isLive(ann.page);
     await ann.page.getByText("Nobody can find you yet.").waitFor();
@@ -492,9 +559,9 @@ describe("for everyone", () => {
       const ann = await Person.arrive(browser, `${server.url}/chat/`, { ...options, reducedMotion: "reduce" }, [NOBODY_YET]);
       people.push(ann);
       const { page } = ann;
-      await page.locator("#my-name").fill("Ann");
+      await page.locator(".gate:not([inert]) #my-name").fill("Ann");
       await ann.findsNothingInTheWay();
-      await page.locator("#my-name").press("Enter");
+      await page.locator(".gate:not([inert]) #my-name").press("Enter");
       await page.getByText("No conversations yet").waitFor();
       await ann.findsNothingInTheWay();
       const ben = await arrive("Ben");
@@ -543,6 +610,34 @@ describe("for everyone", () => {
     await ann.page.getByRole("button", { name: "New group" }).tap();
     await ann.page.getByRole("dialog").waitFor();
     assert.ok(!(await ann.page.evaluate(isWide)), "a dialog");
+  });
+
+  test("a keyboard is told its keys, and a phone is not", async () => {
+    const [ann, ben] = [await arrive("Ann"), await arrive("Ben", PHONE)];
+    await meet(ann, "Ben", "Ben");
+    await meet(ben, "Ann", "Ann");
+    assert.ok(await ann.page.getByText("Enter sends").isVisible());
+    assert.ok(!(await ben.page.getByText("Enter sends").isVisible()));
+  });
+
+  test("every button of a dialog looks like one, and whether one can send is seen", async () => {
+    const ann = await arrive("Ann", { colorScheme: "dark" });
+    await ann.page.getByRole("button", { name: "You and settings" }).click();
+    const edge = (button) => getComputedStyle(button).borderTopWidth;
+    assert.equal(await ann.page.getByRole("button", { name: "Done" }).evaluate(edge), "1px");
+    await ann.page.keyboard.press("Escape");
+    await ann.page.getByRole("button", { name: "New group" }).click();
+    assert.equal(await ann.page.getByRole("button", { name: "Cancel" }).evaluate(edge), "1px");
+    await ann.page.keyboard.press("Escape");
+    await arrive("Ben");
+    await meet(ann, "Ben", "Ben");
+    const look = () => ann.page.locator(".send").evaluate((button) => {
+      const { backgroundColor, boxShadow } = getComputedStyle(button);
+      return { filled: backgroundColor !== "rgba(0, 0, 0, 0)", ringed: boxShadow !== "none" };
+    });
+    assert.deepEqual(await look(), { filled: false, ringed: true });
+    await ann.page.locator("textarea").fill("hello");
+    assert.deepEqual(await look(), { filled: true, ringed: false });
   });
 
   test("the page speaks Korean, and English to who chooses it", async () => {

@@ -248,7 +248,7 @@ describe("in Firefox", () => {
   test("direct messages come by list and by conversation, over a restart too", async () => {
     expected.push(STREAM_AWAY);
     await firefox.go(`${server.url}/chat/`);
-    await firefox.type("#my-name", `안나${ENTER}`);
+    await firefox.type(".gate:not([inert]) #my-name", `안나${ENTER}`);
     await isIn("live");
     await shows(".rooms-end", "No conversations yet");
     const ben = await Caller.named("Ben");

@@ -577,6 +577,10 @@ describe("the first page", () => {
   test("leads to the lobby, and shows how to do without a page", async () => {
     const ann = await visit("/");
     await ann.page.getByText(`curl -N ${new URL(server.url).host}/r/lobby`).waitFor();
+    await ann.page.setViewportSize({ width: 320, height: 640 });
+    const cut = await ann.page.locator(".terminal code").evaluateAll((lines) => lines.filter((line) => line.scrollWidth > line.clientWidth).length);
+    assert.equal(cut, 0, "a command that one cannot read whole");
+    await ann.page.setViewportSize({ width: 1280, height: 720 });
     await ann.page.getByRole("link", { name: "lobby" }).click();
     await ann.isLive();
     await ann.page.getByRole("link", { name: "maru, home" }).click();

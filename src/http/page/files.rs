@@ -5,7 +5,12 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Page, packed::Packed};
+use super::{
+    Page,
+    document::{LANGS, document},
+    packed::Packed,
+};
+use crate::event::Lang;
 
 pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -27,6 +32,7 @@ const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "dom.js": SCRIPT,
     "embed.js": SCRIPT,
     "finder.js": SCRIPT,
+    "first.js": SCRIPT,
     "framed.js": SCRIPT,
     "landing.js": SCRIPT,
     "leftoff.js": SCRIPT,
@@ -52,15 +58,13 @@ const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "icon.svg": "image/svg+xml",
 };
 
-/// What the page says, in its languages; each document carries it as data.
-const WORDS: &str = include_str!("../../page/words.json");
-
 /// The files as they are sent.
 pub(super) struct Site {
     /// By which the files are asked for: a hash over all of them, so that they can be kept for ever.
     pub(super) version: String,
     files: Vec<(&'static str, &'static str, Packed)>,
-    documents: [Packed; Page::ALL.len()],
+    /// By page, in each language.
+    documents: [[Packed; LANGS.len()]; Page::ALL.len()],
 }
 
 pub(super) static SITE: LazyLock<Site> = LazyLock::new(|| {
@@ -73,7 +77,10 @@ pub(super) static SITE: LazyLock<Site> = LazyLock::new(|| {
         files.push((*name, *kind, Packed::new(bytes)));
     }
     let version: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let documents = Page::ALL.map(|page| Packed::new(document(page, &version)));
+    let documents = Page::ALL.map(|page| {
+        let scripts = needed(page);
+        LANGS.map(|lang| Packed::new(document(page, lang, &version, &scripts)))
+    });
     Site { version, files, documents }
 });
 
@@ -83,20 +90,9 @@ impl Site {
         self.files.iter().find(|(known, ..)| *known == name).map(|(_, kind, file)| (*kind, file))
     }
 
-    pub(super) fn document(&self, page: Page) -> &Packed {
-        &self.documents[page as usize]
+    pub(super) fn document(&self, page: Page, lang: Lang) -> &Packed {
+        &self.documents[page as usize][lang as usize]
     }
-}
-
-/// The HTML, which names what the page will load, so that it is loaded at once.
-fn document(page: Page, version: &str) -> String {
-    let link = |name: &&str| format!("<link rel=\"modulepreload\" href=\"/assets/{version}/{name}\">");
-    let links: Vec<_> = needed(page).iter().filter(|name| **name != "app.js").map(link).collect();
-    include_str!("../../page/index.html")
-        .replace("{{hash}}", version)
-        .replace("{{preload}}", &links.join("\n    "))
-        .replace("{{words}}", WORDS.trim_end())
-        .replace("{{icon}}", source("icon.svg").trim_end())
 }
 
 /// The scripts that a page loads: its own, the one that loads that, and what they import.
@@ -140,6 +136,7 @@ fn lean(source: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::page::document::SAID;
 
     #[test]
     fn every_file_of_the_page_is_served() {
@@ -148,7 +145,8 @@ mod tests {
             let name = entry.unwrap().file_name().into_string().unwrap();
             // `package.json` only tells node, in tests, that these are modules.
             let is_known = ASSETS.iter().any(|(known, ..)| *known == name);
-            let is_elsewhere = ["index.html", "words.json", "package.json"].contains(&&*name);
+            let is_markup = name.ends_with(".html") || name == "parts";
+            let is_elsewhere = is_markup || ["words.json", "package.json"].contains(&&*name);
             assert!(is_known || is_elsewhere, "{name} is not embedded");
         }
     }
@@ -156,8 +154,8 @@ mod tests {
     #[test]
     fn the_page_asks_for_files_that_there_are() {
         let prefix = format!("/assets/{}/", SITE.version);
-        for page in Page::ALL {
-            let html = document(page, &SITE.version);
+        for (page, lang) in Page::ALL.into_iter().flat_map(|page| LANGS.map(|lang| (page, lang))) {
+            let html = document(page, lang, &SITE.version, &needed(page));
             assert!(!html.contains("{{"), "a place of the document is not filled");
             assert!(html.contains(page.script()), "{page:?} is another document");
             let asked = html.split(&prefix).skip(1).map(|rest| rest.split('"').next().unwrap());
@@ -169,7 +167,7 @@ mod tests {
 
     /// Bytes of scripts as they are sent, before compression.
     fn sent(names: &[&str]) -> usize {
-        names.iter().map(|name| lean(source(name)).len()).sum()
+        names.iter().chain(&["first.js"]).map(|name| lean(source(name)).len()).sum()
     }
 
     #[test]
@@ -193,18 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_page_says_is_all_there_and_no_markup() {
-        let words: std::collections::BTreeMap<&str, [&str; 2]> = serde_json::from_str(WORDS).unwrap();
-        assert!(words.values().flatten().all(|word| !word.is_empty() && !word.contains('<')));
-        let html = include_str!("../../page/index.html");
-        for place in ["data-words=\"", "data-label=\"", "data-hint=\""] {
-            let asked = html.split(place).skip(1).map(|rest| rest.split('"').next().unwrap());
-            assert_eq!(asked.filter(|key| !words.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
-        }
+    fn what_scripts_say_is_all_there() {
         let scripts = ASSETS.iter().filter(|(_, kind, _)| *kind == SCRIPT).map(|(name, ..)| source(name));
         let asked = scripts.flat_map(|script| script.split("words(\"").skip(1));
         let asked = asked.map(|rest| rest.split('"').next().unwrap());
-        assert_eq!(asked.filter(|key| !words.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
+        assert_eq!(asked.filter(|key| !SAID.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]
