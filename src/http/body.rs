@@ -20,9 +20,37 @@ pub(crate) enum Body {
 }
 
 /// A stream: blocks until it ends, or until its reader takes a seat in the reading room.
+///
+/// Its writer is a part of it and no task of its own: nothing has to be woken on the way from one to the other, and who
+/// hangs up takes the writer along.
 pub(crate) struct StreamBody {
-    pub(crate) pieces: mpsc::Receiver<Piece>,
-    pub(crate) line: Arc<Line>,
+    /// None once it has written all.
+    writer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pieces: mpsc::Receiver<Piece>,
+    line: Arc<Line>,
+}
+
+impl StreamBody {
+    /// What `writer` sends, until it has ended.
+    pub(crate) fn new(
+        writer: impl Future<Output = ()> + Send + 'static,
+        pieces: mpsc::Receiver<Piece>,
+        line: Arc<Line>,
+    ) -> Self {
+        StreamBody { writer: Some(Box::pin(writer)), pieces, line }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        if let Poll::Ready(piece) = self.pieces.poll_recv(cx) {
+            return Poll::Ready(piece);
+        }
+        if let Some(writer) = &mut self.writer
+            && writer.as_mut().poll(cx).is_ready()
+        {
+            self.writer = None;
+        }
+        self.pieces.poll_recv(cx)
+    }
 }
 
 /// What a stream's writer hands to its connection.
@@ -92,7 +120,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Body::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Body::Full(bytes) => Poll::Ready(Some(Ok(HttpFrame::data(std::mem::take(bytes))))),
-            Body::Stream(stream) => match ready!(stream.pieces.poll_recv(cx)) {
+            Body::Stream(stream) => match ready!(stream.poll_piece(cx)) {
                 Some(Piece::Bytes(bytes)) => Poll::Ready(Some(Ok(HttpFrame::data(bytes)))),
                 Some(Piece::Seat(seat)) => {
                     // The connection sees the seat once hyper has flushed what it holds. Nothing wakes this

@@ -118,15 +118,15 @@ pub(super) async fn admit(
 
 fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &Session) -> Response<Body> {
     call.line.begin_stream();
-    let (pieces, body) = mpsc::channel(1);
+    let (pieces, written) = mpsc::channel(1);
     // Only a plain HTTP/1.1 event stream goes on in the reading room.
     let seats = call.version() == Version::HTTP_11 && format == Format::Sse;
     // Before the last look at what was taken away, so that nothing falls between.
     let endings = call.app.chat.endings(&visit);
     let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new(), endings };
     let user = session.user.clone();
-    tokio::spawn(async move { writer.run(&start, visit, user, seats).await });
-    respond(format, Body::Stream(StreamBody { pieces: body, line: Arc::clone(&call.line) }))
+    let run = async move { writer.run(&start, visit, user, seats).await };
+    respond(format, Body::Stream(StreamBody::new(run, written, Arc::clone(&call.line))))
 }
 
 /// 200, when to come back, why, and the end: a browser comes back by itself.

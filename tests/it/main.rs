@@ -5,6 +5,7 @@
 mod alone;
 mod authority;
 mod drain;
+mod economy;
 mod errors;
 mod faults;
 mod harness;

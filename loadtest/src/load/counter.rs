@@ -11,6 +11,7 @@ pub(crate) use marks::{Order, Step};
 
 use crate::cursor::Cursor;
 use crate::http::{ChunkedDecoder, Framing, Head, parse_head};
+use memchr::memchr;
 use std::sync::{Arc, Mutex};
 
 /// The session's cookie.
@@ -144,6 +145,25 @@ impl Counter {
         }
     }
 
+    /// Where this reader is if it is between two events, so that the next bytes mean the same to all who are here.
+    pub(crate) fn at_rest(&self) -> Option<Cursor> {
+        match (&self.body, &self.sense) {
+            (Some(Body::Chunked(chunks)), Sense::Lines(lines)) if chunks.is_between_chunks() => {
+                let is_at_rest =
+                    lines.length == 0 && lines.name == Name::None && lines.id.is_none() && !lines.has_data;
+                lines.last.filter(|_| is_at_rest && !chunks.is_done())
+            }
+            _ => None,
+        }
+    }
+
+    /// This reader got the bytes that brought another one from where this is [at rest](Self::at_rest) to `cursor`.
+    pub(crate) fn follow(&mut self, cursor: Cursor) {
+        if let Sense::Lines(lines) = &mut self.sense {
+            lines.last = Some(cursor);
+        }
+    }
+
     /// The value of the session's cookie, if the server has set one.
     pub(crate) fn take_session(&mut self) -> Option<Box<str>> {
         self.session.take()
@@ -216,7 +236,7 @@ impl Sense {
 
 impl Lines {
     fn feed(&mut self, mut piece: &[u8], tell: &mut impl FnMut(Note)) {
-        while let Some(end) = piece.iter().position(|&b| b == b'\n') {
+        while let Some(end) = memchr(b'\n', piece) {
             self.append(&piece[..end]);
             piece = &piece[end + 1..];
             if let Err(stop) = self.end_of_line(tell) {

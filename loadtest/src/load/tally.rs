@@ -70,6 +70,17 @@ impl Tally {
         self.groups.get(group).and_then(|group| group.event(cursor)).map_or(0, |watched| watched.readers)
     }
 
+    /// A reader got all events after `from` up to `to`.
+    pub(crate) fn delivered(&mut self, group: usize, from: Cursor, to: Cursor) {
+        let group = &mut self.groups[group];
+        let mut cursor = from;
+        while cursor < to {
+            cursor = cursor.next();
+            self.deliveries += 1;
+            group.delivered(cursor);
+        }
+    }
+
     pub(crate) fn note(&mut self, group: usize, note: Note) {
         match note {
             Note::Event(cursor) => {

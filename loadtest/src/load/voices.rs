@@ -98,10 +98,12 @@ impl Voice {
         self.socket.write_all(bytes.as_bytes())
     }
 
-    /// Takes what has come; when the answer is whole the room, the cursor there, and when the message was due.
-    fn hear(&mut self) -> Result<Option<(usize, Cursor, Instant)>, Failure> {
+    /// Takes what has come.
+    fn hear(&mut self) -> Result<Heard, Failure> {
         let mut piece = [0; 4096];
         match self.socket.read(&mut piece) {
+            // A connection that nobody speaks over is closed some day.
+            Ok(0) if self.said.is_none() => return Ok(Heard::End),
             Ok(0) => return Err(Failure::Wrong("the server closed a speaker's connection".to_owned())),
             Ok(n) => self.heard.extend_from_slice(&piece[..n]),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -116,12 +118,21 @@ impl Voice {
             }
         };
         let wrong = |what| Failure::Wrong(format!("the answer to a POST: {what}"));
-        let Some(cursor) = answer.map_err(wrong)? else { return Ok(None) };
+        let Some(cursor) = answer.map_err(wrong)? else { return Ok(Heard::Nothing) };
         let said = self.said.take();
         let Said { room, due, .. } =
             said.ok_or_else(|| Failure::Wrong("an answer that nobody asked for".to_owned()))?;
-        Ok(Some((room, cursor, due)))
+        Ok(Heard::Answer(room, cursor, due))
     }
+}
+
+/// What came over a connection.
+enum Heard {
+    /// Not all of an answer.
+    Nothing,
+    /// The room of the message, its cursor there, and when it was due.
+    Answer(usize, Cursor, Instant),
+    End,
 }
 
 fn line(heard: &mut Vec<u8>) -> Result<Option<Cursor>, String> {
@@ -164,7 +175,8 @@ fn accepted(heard: &mut Vec<u8>, accepts: fn(u16, &[u8]) -> bool) -> Result<bool
 /// All connections of one speaker: opened as they are needed, used again as they become free.
 pub(crate) struct Voices {
     speaker: Speaker,
-    voices: Vec<Voice>,
+    /// None is one that has ended.
+    voices: Vec<Option<Voice>>,
     free: Vec<usize>,
     /// Messages so far.
     spoken: u64,
@@ -189,7 +201,7 @@ impl Voices {
     ) -> Result<(), Failure> {
         let number = match self.free.pop() {
             Some(number) => number,
-            None if self.voices.len() == UNDER_WAY => {
+            None if self.voices.iter().flatten().count() == UNDER_WAY => {
                 let what =
                     format!("{UNDER_WAY} POSTs are under way: the server does not keep up with this rate");
                 return Err(Failure::Behind(what));
@@ -197,22 +209,31 @@ impl Voices {
             None => {
                 let voice = self.speaker.voice()?;
                 readers.watch(&voice.socket, TRIGGERS + self.voices.len() as u64)?;
-                self.voices.push(voice);
+                self.voices.push(Some(voice));
                 self.voices.len() - 1
             }
         };
         self.spoken += 1;
         let bytes = self.speaker.ways[room].bytes(text, self.spoken);
-        Ok(self.voices[number].speak(&bytes, Said { room, seq: self.spoken, due })?)
+        let said = Said { room, seq: self.spoken, due };
+        self.voices[number].as_mut().map_or(Ok(()), |voice| voice.speak(&bytes, said))?;
+        Ok(())
     }
 
     /// A connection is readable: in which room what was acknowledged with it, and when that was due.
     pub(crate) fn hear(&mut self, token: u64) -> Result<Option<(usize, Cursor, Instant)>, Failure> {
         let number = (token - TRIGGERS) as usize;
-        let heard = self.voices[number].hear()?;
-        if heard.is_some() {
-            self.free.push(number);
+        match self.voices[number].as_mut().map_or(Ok(Heard::Nothing), Voice::hear)? {
+            Heard::Nothing => Ok(None),
+            Heard::Answer(room, cursor, due) => {
+                self.free.push(number);
+                Ok(Some((room, cursor, due)))
+            }
+            Heard::End => {
+                self.voices[number] = None;
+                self.free.retain(|&free| free != number);
+                Ok(None)
+            }
         }
-        Ok(heard)
     }
 }
