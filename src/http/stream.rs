@@ -23,7 +23,7 @@ use crate::{
     chat::{Endings, Select, Visit},
     event::{Cursor, Extent, Frame, Gap, Room, RoomKind, Seq, User},
     faults::{self, Fault},
-    hub::{Plan, Start, crossings, gaps_before, gaps_to, plan},
+    hub::{Feed, Plan, Start, crossings, gaps_before, gaps_to, plan},
     identity::Session,
     log::{LogError, LogErrorKind},
 };
@@ -129,6 +129,12 @@ fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &
     respond(format, Body::Stream(StreamBody::new(run, written, Arc::clone(&call.line))))
 }
 
+/// A fault: whoever listens only now has nothing of what came since the replay.
+async fn tip_later(feed: &Feed) -> Seq {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    feed.tip().seq
+}
+
 /// 200, when to come back, why, and the end: a browser comes back by itself.
 fn refuse(call: &Call, format: Format, code: &str) -> Response<Body> {
     let retry = rand::rng().random_range(3000..10_000);
@@ -187,7 +193,7 @@ impl Writer {
         let listener = feed.listen();
         let stopped = match self.replay(start, &visit, &user).await {
             Ok(at) if seats && !self.app.is_draining() => {
-                let after = if faults::is_on(Fault::NoSeam) { feed.tip().seq } else { at.seq };
+                let after = if faults::is_on(Fault::NoSeam) { tip_later(&feed).await } else { at.seq };
                 let Writer { pieces, endings, .. } = self;
                 let seat = Piece::Seat(Box::new(Seat { feed, after, visit, listener, endings }));
                 // The connection takes the seat when all before it is flushed, or is gone.

@@ -243,9 +243,3 @@ fn bare(_room: &str, message: &str) -> String {
 fn is_success(status: u16, _: &[u8]) -> bool {
     (200..300).contains(&status)
 }
-
-/// For a query or a form: everything but letters, digits and a few marks as `%XX`.
-fn percent_encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}

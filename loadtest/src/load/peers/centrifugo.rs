@@ -1,8 +1,9 @@
 //! Centrifugo 6, in Go: channels with publishers over an HTTP API and subscribers over `uni_sse`.
 
-use super::{Dialect, Installed, Peer, Peers, Start, first_line, no_room_to_make, on_path, percent_encoded};
+use super::{Dialect, Installed, Peer, Peers, Start, first_line, no_room_to_make, on_path};
 use crate::load::Failure;
 use crate::load::readers::EVENT_STREAM;
+use crate::speak::percent_encoded;
 use std::fs;
 use std::path::Path;
 use testbed::Port;

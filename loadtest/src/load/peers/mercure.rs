@@ -3,11 +3,10 @@
 //! Version 1 has another configuration than the ones before it, and readers ask with `match` instead of `topic`. The
 //! program itself says which of the two it understands.
 
-use super::{
-    Dialect, Installed, Peer, Peers, Start, first_line, is_success, no_room_to_make, on_path, percent_encoded,
-};
+use super::{Dialect, Installed, Peer, Peers, Start, first_line, is_success, no_room_to_make, on_path};
 use crate::load::Failure;
 use crate::load::readers::EVENT_STREAM;
+use crate::speak::percent_encoded;
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! The binary itself: on the floor, on made-up servers that break their promises, and on the real ones of others.
 
-#[path = "scenarios/made_up.rs"]
 mod made_up;
 
 use made_up::{Manner, READERS};
