@@ -1,5 +1,6 @@
 //! Many speakers in one thread, who say the next thing as soon as the one before is acknowledged.
 
+use super::target::guest;
 use super::{Failure, histogram, nanoseconds};
 use crate::http::Client;
 use crate::speak::whole_log;
@@ -58,12 +59,7 @@ impl Crowd {
         let mut speakers = Vec::new();
         for number in 0..count {
             let pod = pods[number % pods.len()];
-            let name = format!("Speaker {number}");
-            let answer = Client::new(pod).post_json("/api/session", &serde_json::json!({ "name": name }))?;
-            let session = answer.json();
-            let Some(token) = session["token"].as_str().filter(|_| answer.status == 201) else {
-                return Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text())));
-            };
+            let token = guest(pod, &format!("Speaker {number}"))?;
             let head = format!(
                 "POST /r/{}{query} HTTP/1.1\r\nHost: {pod}\r\nAuthorization: Bearer {token}\r\n\
                  Content-Type: text/plain\r\nContent-Length: {TEXT}\r\n\r\n",

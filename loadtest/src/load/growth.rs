@@ -4,6 +4,7 @@
 use super::plan::{How, Plan, Shape, compare};
 use super::plot::{Chart, Charts, Line};
 use super::pods::{Bed, Carrier};
+use super::readers::PER_ADDRESS;
 use super::report::Mean;
 use super::target::Target;
 use super::{Failure, Server, mean};
@@ -167,7 +168,7 @@ impl Growth {
             in_flight: 1,
             text: 40,
             rounds: self.rounds,
-            per_address: 100,
+            per_address: PER_ADDRESS,
             no_floor: false,
         }
     }

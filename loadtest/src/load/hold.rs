@@ -123,7 +123,6 @@ impl Pair {
     }
 
     fn go_on(&mut self) -> Result<(), Failure> {
-        // Closing it is what the loader waits for.
         let mut stdin = self.child.stdin.take().ok_or_else(|| Failure::Setup("no pipe".to_owned()))?;
         Ok(stdin.write_all(b"\n")?)
     }
@@ -140,12 +139,10 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // A loader ends its server when it is told to end, and this one does nothing more if it has ended.
-        if let Ok(None) = self.child.try_wait() {
-            let pid = rustix::process::Pid::from_child(&self.child);
-            _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            _ = self.child.wait();
-        }
+        // A loader whose stdin ends sees its server off and ends; one that holds already does so when it has held. Killed, it
+        // would leave its server behind.
+        drop(self.child.stdin.take());
+        _ = self.child.wait();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many silent readers, each a guest of its own and with all limits on: what one costs in memory, and all in CPU.
 
 use super::plot::{Chart, Charts, Line};
-use super::readers::{Readers, TRIGGERS};
+use super::readers::{REST, Readers, TRIGGERS};
 use super::run::{Pace, mark, run};
 use super::target::Target;
 use super::voices::Voices;
@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 
 /// Readers that share a source address: an address may make 10 guests a second.
 const PER_ADDRESS: usize = 10;
-
-/// No one came for so long: the room is at rest. Digests of presence come once a second.
-const REST: Duration = Duration::from_millis(2500);
 
 /// A `ping` comes after 15 s ± 20 % of quiet; this much later it is missing.
 const PING_AT_MOST: f64 = 18.0 + 2.0;
@@ -152,7 +149,7 @@ fn measure(args: &Idle, target: &Target) -> Result<Report, Failure> {
     })
 }
 
-/// Says that all are there, and reads on until there is something on stdin.
+/// Says that all are there, and reads on until a line comes on stdin; its end means that nobody wants to know any more.
 fn wait_for_a_line(readers: &mut Readers) -> Result<(), Failure> {
     let stdin = io::stdin();
     readers.watch(&stdin, TRIGGERS)?;
@@ -164,7 +161,11 @@ fn wait_for_a_line(readers: &mut Readers) -> Result<(), Failure> {
             Ok(())
         })?;
     }
-    readers.forget(&stdin)
+    readers.forget(&stdin)?;
+    match stdin.read_line(&mut String::new())? {
+        0 => Err(Failure::Setup("told to end".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Memory once it no longer moves from one second to the next, or after ten.

@@ -3,7 +3,7 @@
 //! Cost per delivery is the server's CPU with readers less its CPU for the same speaking without, per delivery.
 //! Latency runs from when a POST was due to when the last reader has the event, commit included.
 
-use super::readers::Readers;
+use super::readers::{PER_ADDRESS, REST, Readers};
 use super::report::{Measured, Report};
 use super::run::{Latencies, Pace, mark, run};
 use super::target::Target;
@@ -21,9 +21,6 @@ const WARM_UP: u64 = 20;
 /// Messages of the same speaking without readers, for its cost: at least so many, and as many as with readers, for
 /// where few listen the speaking is most of the cost.
 const ALONE: u64 = 300;
-
-/// No one came or went for so long: the rooms are at rest. Digests of presence come once a second.
-const REST: Duration = Duration::from_millis(2500);
 
 /// How it is measured.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,7 +44,7 @@ pub(super) struct How {
     #[arg(long, default_value_t = 2)]
     pub rounds: usize,
     /// Readers that share a source address
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = PER_ADDRESS)]
     pub per_address: usize,
     /// Leave the floor out
     #[arg(long)]

@@ -20,6 +20,12 @@ use std::time::{Duration, Instant};
 /// One `recv` takes this much (bytes): more than a sweep ever brings one reader.
 const BUFFER: usize = 64 << 10;
 
+/// No one came or went for so long: a room is at rest. Digests of presence come once a second.
+pub(crate) const REST: Duration = Duration::from_millis(2500);
+
+/// Readers that share a source address, where nothing depends on it.
+pub(crate) const PER_ADDRESS: usize = 100;
+
 /// Connections that are under way at once where nobody is in a hurry.
 const CALMLY: usize = 64;
 

@@ -2,7 +2,7 @@
 //! beside a bare server that accepts and writes.
 
 use super::plot::{Chart, Charts, Line};
-use super::readers::Readers;
+use super::readers::{PER_ADDRESS, REST, Readers};
 use super::run::{Pace, mark, run};
 use super::target::Target;
 use super::voices::Voices;
@@ -11,9 +11,6 @@ use crate::proc;
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// No one came or went for so long: the rooms are at rest. Digests of presence come once a second.
-const REST: Duration = Duration::from_millis(2500);
 
 /// Of the curve.
 const QUANTILES: [f64; 9] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
@@ -107,8 +104,6 @@ pub fn storm(args: &Storm) -> Result<Report, Failure> {
 }
 
 fn one(args: &Storm, target: &Target, round: usize, chunk: usize) -> Result<Measured, Failure> {
-    /// Readers that share a source address.
-    const PER_ADDRESS: usize = 100;
     let name = format!("{} round {round}", target.name);
     let text = "x".repeat(args.text.max(1));
     let rooms: Vec<_> =

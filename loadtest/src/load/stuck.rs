@@ -1,7 +1,7 @@
 //! Some readers of a busy room stop taking what they are sent: what the others notice, and what the server keeps.
 
 use super::plot::{Chart, Charts, Line};
-use super::readers::{Opening, Readers};
+use super::readers::{Opening, PER_ADDRESS, REST, Readers};
 use super::run::{Pace, mark, run, say};
 use super::target::Target;
 use super::voices::Voices;
@@ -11,12 +11,6 @@ use serde::Serialize;
 use std::fmt;
 use std::slice;
 use std::time::{Duration, Instant};
-
-/// Readers that share a source address.
-const PER_ADDRESS: usize = 100;
-
-/// No one came or went for so long: the room is at rest. Digests of presence come once a second.
-const REST: Duration = Duration::from_millis(2500);
 
 /// The readers that read on are group 0, which the speaking waits for; those that stop are group 1.
 const OTHERS: usize = 0;

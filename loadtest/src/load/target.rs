@@ -152,14 +152,9 @@ impl Target {
         self.address
     }
 
-    /// A guest of this maru.
+    /// The token of a guest of this maru.
     pub(crate) fn token(&self) -> Result<String, Failure> {
-        let body = serde_json::json!({ "name": "loadtest" });
-        let answer = Client::new(self.address).post_json("/api/session", &body)?;
-        match answer.json()["token"].as_str() {
-            Some(token) if answer.status == 201 => Ok(token.to_owned()),
-            _ => Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text()))),
-        }
+        guest(self.address, "loadtest")
     }
 
     /// Someone who can speak in these rooms, over as many connections as are asked for.
@@ -243,6 +238,15 @@ impl Target {
             Failure::Late(what) => Failure::Late(format!("{what} {said}")),
             other => other,
         }
+    }
+}
+
+/// The token of a new guest of the maru there.
+pub(crate) fn guest(server: SocketAddr, name: &str) -> Result<String, Failure> {
+    let answer = Client::new(server).post_json("/api/session", &serde_json::json!({ "name": name }))?;
+    match answer.json()["token"].as_str() {
+        Some(token) if answer.status == 201 => Ok(token.to_owned()),
+        _ => Err(Failure::Wrong(format!("no session: {} {}", answer.status, answer.text()))),
     }
 }
 
