@@ -27,7 +27,6 @@ mod lang;
 pub mod limits;
 mod members;
 mod news;
-mod packed;
 mod presence;
 mod room;
 

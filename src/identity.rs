@@ -20,7 +20,7 @@ use crate::{
     event::{Name, User, UserId, UserKind},
 };
 
-pub(crate) mod lately;
+mod lately;
 pub mod names;
 pub mod outside;
 

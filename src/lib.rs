@@ -43,6 +43,7 @@ pub mod hub;
 pub mod identity;
 pub mod log;
 pub mod metrics;
+pub(crate) mod packed;
 pub mod pods;
 pub mod readers;
 pub mod server;

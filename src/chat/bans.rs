@@ -15,8 +15,9 @@ use super::{Chat, Client, Select};
 use crate::{
     clock,
     event::{Ban, Banned, RoomId, UserId, UserKind},
-    identity::{Seal, lately::Generations},
+    identity::Seal,
     log::LogError,
+    packed::Generations,
 };
 
 /// Bans that are read again, since their numbers are given before they are committed.
@@ -43,8 +44,36 @@ pub(super) struct Visitor {
 pub(super) struct Bans {
     seal: Arc<Seal>,
     rooms: RwLock<Rooms>,
-    seen: Mutex<Generations<Vec<Client>>>,
+    seen: Mutex<Generations<UserId, Seen>>,
     heard: Mutex<Heard>,
+}
+
+/// From where a guest came: nearly always from one address.
+struct Seen {
+    last: Client,
+    before: Option<Box<[Option<Client>; ADDRESSES - 1]>>,
+}
+
+// Of each of some ten thousand guests.
+const _: () = assert!(size_of::<(UserId, Seen)>() <= 32);
+
+impl Seen {
+    fn at(last: Client) -> Self {
+        Seen { last, before: None }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Client> {
+        [self.last].into_iter().chain(self.before.iter().flat_map(|before| **before).flatten())
+    }
+
+    fn add(&mut self, client: Client) {
+        if self.all().all(|known| known != client) {
+            let mut all = self.all();
+            let before = std::array::from_fn(|_| all.next());
+            drop(all);
+            *self = Seen { last: client, before: Some(Box::new(before)) };
+        }
+    }
 }
 
 /// How far the store was read.
@@ -164,18 +193,17 @@ impl Bans {
             return;
         }
         let mut seen = self.seen.lock().expect("no panic while locked");
-        let addresses = seen.of(visitor.user).get_or_insert_default();
-        if !addresses.contains(&visitor.client) {
-            addresses.truncate(ADDRESSES - 1);
-            addresses.insert(0, visitor.client);
+        match seen.find(&visitor.user) {
+            Some(known) => known.add(visitor.client),
+            None => seen.insert(visitor.user, Seen::at(visitor.client)),
         }
     }
 
     /// Where somebody was seen lately, as bans of them.
     fn addresses(&self, user: UserId) -> Vec<Uuid> {
         let mut seen = self.seen.lock().expect("no panic while locked");
-        let clients = seen.of(user).iter().flatten();
-        clients.map(|client| address(self.disguise(*client), user)).collect()
+        let clients = seen.find(&user).into_iter().flat_map(|seen| seen.all());
+        clients.map(|client| address(self.disguise(client), user)).collect()
     }
 
     fn disguise(&self, client: Client) -> Uuid {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::packed::Packed;
+use crate::packed::Packed;
 
 /// An address as limits count it: an IPv4 address, or the /64 of an IPv6 address, since one household or one
 /// machine has all of that.

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::Refused;
@@ -11,7 +12,7 @@ use super::Refused;
 /// characters and with at most 3 combining marks in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Name(Arc<str>);
+pub struct Name(SmolStr);
 
 impl Name {
     /// Most characters (Unicode scalar values) in a name.

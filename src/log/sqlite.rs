@@ -13,7 +13,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Semaphore;
 
 use super::{Append, LogError, LogErrorKind, Notice, Placed};
@@ -195,6 +195,8 @@ fn connect(path: &PathBuf, flags: OpenFlags) -> io::Result<Connection> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // What was prepared stays so, whatever is bound to it: else SQLite looks at each time anew which plan is best.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "temp_store", "memory")?;
         if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {

@@ -1,4 +1,5 @@
 //! What is said of one process that has SQLite for its log, and of settings: not run where there are many pods.
 
+mod instructions;
 mod keeping;
 mod start;

@@ -13,9 +13,9 @@ use super::{
     telling::Telling,
 };
 use crate::{
-    chat::packed::Packed,
     event::{Name, RoomId, User, UserId, UserKind},
     log::{Move, Moved, Passed, Quiet, What},
+    packed::Packed,
 };
 
 /// People without a stream here whose newest name is known to have been told; then it begins anew.

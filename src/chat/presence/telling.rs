@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::{
-    chat::{lang::Group, packed::Packed},
+    chat::lang::Group,
     event::{Lang, Name, UserId},
     log::Person,
+    packed::Packed,
 };
 
 /// When what is told.

@@ -247,14 +247,12 @@ fn a_change_has_its_fields_in_order() {
 }
 
 #[test]
-fn a_person_costs_about_a_hundred_bytes() {
-    /// A name of up to 16 bytes with its reference counts, as glibc's malloc rounds it up.
-    const NAME: usize = 48;
+fn a_person_costs_few_bytes() {
     let mut presence = Presence::new(Rules::default());
     for n in 1..=70_000 {
         presence.enter(id(n), &name(n), UserKind::Guest, Instant::now());
-        let each = NAME + presence.here.bytes() / n as usize;
-        assert!(n < 1000 || each <= 105, "{each} bytes for each of {n}");
+        let each = presence.here.bytes() / n as usize;
+        assert!(n < 1000 || each <= 66, "{each} bytes for each of {n}");
     }
 }
 

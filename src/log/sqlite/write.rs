@@ -23,7 +23,7 @@ mod inbox;
 mod trim;
 
 pub(super) use batch::Batch;
-use batch::Heads;
+use batch::Known;
 pub(super) use epoch::new_epoch;
 
 /// Jobs that may wait for the writer; over it POSTs are answered 503 before anything is accepted.
@@ -121,9 +121,9 @@ pub(super) fn start(
     connection: Connection,
     announce: impl FnMut(Vec<Notice>) + Send + 'static,
 ) -> rusqlite::Result<(Queue, JoinHandle<()>)> {
-    let heads = Heads::new(&connection)?;
+    let known = Known::new(&connection)?;
     let (queue, jobs) = mpsc::sync_channel(QUEUE);
-    let writer = Writer { connection, heads, announce };
+    let writer = Writer { connection, known, announce };
     let thread = std::thread::Builder::new()
         .name("log-writer".into())
         .spawn(move || writer.run(&jobs))
@@ -133,7 +133,7 @@ pub(super) fn start(
 
 struct Writer<A> {
     connection: Connection,
-    heads: Heads,
+    known: Known,
     announce: A,
 }
 
@@ -170,8 +170,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
             }
             Err(e) => {
                 tracing::error!(error = %e, jobs = done.len(), "a batch could not be stored");
-                // What the batch gave out in memory was never committed.
-                self.heads.forget();
+                self.known.forget();
             }
         }
     }
@@ -183,7 +182,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
         jobs: &Receiver<Box<dyn Job>>,
     ) -> rusqlite::Result<Vec<Notice>> {
         let transaction = self.connection.savepoint()?;
-        let mut batch = Batch::new(&transaction, &mut self.heads);
+        let mut batch = Batch::new(&transaction, &mut self.known);
         while let Some(job) = done.last_mut() {
             job.work(&mut batch)?;
             if done.len() >= BATCH || batch.is_full() {

@@ -85,13 +85,24 @@ impl Maru {
 
     /// One pod with so many open files allowed.
     pub fn of_one_with_open_files(files: u32, args: &[&str]) -> Self {
+        Maru::of_one_begun_with(&format!("ulimit -n {files}\nexec"), args)
+    }
+
+    /// One pod whose instructions can be counted.
+    pub fn of_one_counted(counts: &Path, args: &[&str]) -> Self {
+        let tool = format!("exec valgrind -q --tool=callgrind --callgrind-out-file={}", counts.display());
+        Maru::of_one_begun_with(&tool, args)
+    }
+
+    /// One pod that a shell begins with these words before its own.
+    fn of_one_begun_with(words: &str, args: &[&str]) -> Self {
         use std::os::unix::fs::OpenOptionsExt;
 
         let folder = TempDir::new().expect("a directory can be made");
         let script = folder.path().join("maru");
         let mut file =
             std::fs::File::options().create_new(true).write(true).mode(0o700).open(&script).expect("a file");
-        write!(file, "#!/bin/sh\nulimit -n {files}\nexec {} \"$@\"\n", program().display()).expect("written");
+        write!(file, "#!/bin/sh\n{words} {} \"$@\"\n", program().display()).expect("written");
         drop(file);
         Maru::of(1, &script, args, &[], shared_servers())
     }

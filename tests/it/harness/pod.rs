@@ -83,6 +83,11 @@ impl Pod {
         self.log.lock().expect("no panic while locked").clone()
     }
 
+    /// Its number at the kernel.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A signal, without waiting for what comes of it.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");

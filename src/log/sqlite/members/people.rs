@@ -12,7 +12,7 @@ use crate::{
 
 impl Batch<'_> {
     /// Keeps somebody to be found by their name.
-    pub(super) fn know(&self, known: &Known) -> rusqlite::Result<()> {
+    pub(super) fn know(&mut self, known: &Known) -> rusqlite::Result<()> {
         let Known { user, sub } = known;
         let SearchKeys { name, initials } = SearchKeys::of(&user.name);
         self.connection
@@ -31,6 +31,7 @@ impl Batch<'_> {
                 initials,
                 self.now
             ])?;
+        self.kept(user);
         Ok(())
     }
 }

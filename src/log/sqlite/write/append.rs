@@ -182,7 +182,7 @@ impl Batch<'_> {
         Ok(event)
     }
 
-    fn insert(&self, append: &Append, event: &Event) -> rusqlite::Result<()> {
+    fn insert(&mut self, append: &Append, event: &Event) -> rusqlite::Result<()> {
         // A moderator need not be anybody.
         if !matches!(append.draft, Draft::Delete { right: Right::Moderator, .. }) {
             self.keep_person(&event.user)?;

@@ -6,12 +6,17 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     clock,
-    event::{Cursor, Epoch, Extent, RoomId, Seq, User},
+    event::{Cursor, Epoch, Extent, Name, RoomId, Seq, User, UserId},
     log::{Notice, sqlite::keys},
+    packed::Generations,
 };
 
 /// Logs whose heads the writer remembers; one that is not among them is read again.
 const HEADS: usize = 16_384;
+/// People of whom the writer remembers under which name they are kept.
+const PEOPLE: usize = 16_384;
+/// Places given out between two looks for idempotency keys that are too old.
+const PRUNE_EVERY: usize = 256;
 /// Places given out in one transaction, those in inboxes too: a message to a large group takes many.
 const PLACES: usize = 8192;
 
@@ -31,21 +36,28 @@ impl Head {
     }
 }
 
-/// The ends of the logs that were written to.
-pub(super) struct Heads {
+/// What the writer remembers from one transaction to the next, so as not to read it again.
+pub(super) struct Known {
     /// Of logs that are yet to be made.
     epoch: Epoch,
-    by_log: HashMap<RoomId, Head>,
+    /// The ends of the logs that were written to.
+    heads: HashMap<RoomId, Head>,
+    /// Under which names people are kept who spoke lately.
+    people: Generations<UserId, Name>,
+    /// Places given out since keys were looked through.
+    unpruned: usize,
 }
 
-impl Heads {
+impl Known {
     pub(super) fn new(connection: &Connection) -> rusqlite::Result<Self> {
         let epoch = connection.query_row("SELECT epoch FROM store", [], |row| row.get(0))?;
-        Ok(Heads { epoch, by_log: HashMap::new() })
+        Ok(Known { epoch, heads: HashMap::new(), people: Generations::new(PEOPLE), unpruned: 0 })
     }
 
+    /// What was given out in memory was never committed.
     pub(super) fn forget(&mut self) {
-        self.by_log.clear();
+        self.heads.clear();
+        self.people = Generations::new(PEOPLE);
     }
 }
 
@@ -65,16 +77,16 @@ pub(in crate::log::sqlite) struct Batch<'a> {
     pub(in crate::log::sqlite) connection: &'a Connection,
     pub(in crate::log::sqlite) now: i64,
     pub(super) notices: Vec<Notice>,
-    heads: &'a mut Heads,
+    known: &'a mut Known,
     touched: Vec<RoomId>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, heads: &'a mut Heads) -> Self {
-        if heads.by_log.len() > HEADS {
-            heads.forget();
+    pub(super) fn new(connection: &'a Connection, known: &'a mut Known) -> Self {
+        if known.heads.len() > HEADS {
+            known.heads.clear();
         }
-        Batch { connection, now: clock::millis(), notices: Vec::new(), heads, touched: Vec::new() }
+        Batch { connection, now: clock::millis(), notices: Vec::new(), known, touched: Vec::new() }
     }
 
     /// Should what comes next go into another?
@@ -84,7 +96,10 @@ impl<'a> Batch<'a> {
 
     /// Writes what was only remembered; gives what is to be announced after the commit.
     pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Notice>> {
-        keys::prune(self.connection, self.now, self.touched.len())?;
+        self.known.unpruned += self.touched.len();
+        if self.known.unpruned >= PRUNE_EVERY {
+            keys::prune(self.connection, self.now, std::mem::take(&mut self.known.unpruned))?;
+        }
         self.touched.sort_unstable();
         self.touched.dedup();
         for log in std::mem::take(&mut self.touched) {
@@ -98,7 +113,7 @@ impl<'a> Batch<'a> {
 
     /// The end of a log. One that is not there yet ends before the first seq of this epoch of the store.
     pub(in crate::log::sqlite) fn head(&mut self, log: RoomId) -> rusqlite::Result<&mut Head> {
-        if !self.heads.by_log.contains_key(&log) {
+        if !self.known.heads.contains_key(&log) {
             let found = self
                 .connection
                 .prepare_cached("SELECT epoch, tip, last_ts FROM rooms WHERE id = ?1")?
@@ -107,19 +122,19 @@ impl<'a> Batch<'a> {
                 })
                 .optional()?;
             let Extent { epoch, tip, .. } = self.empty();
-            self.heads.by_log.insert(log, found.unwrap_or(Head { epoch, tip, last_ts: 0, is_new: true }));
+            self.known.heads.insert(log, found.unwrap_or(Head { epoch, tip, last_ts: 0, is_new: true }));
         }
-        Ok(self.heads.by_log.get_mut(&log).expect("it was just put there"))
+        Ok(self.known.heads.get_mut(&log).expect("it was just put there"))
     }
 
     /// A log that is yet to be made.
     pub(in crate::log::sqlite) fn empty(&self) -> Extent {
-        Extent::empty(self.heads.epoch.0 - 1)
+        Extent::empty(self.known.epoch.0 - 1)
     }
 
     /// A log was made or is another than it was.
     pub(in crate::log::sqlite) fn look_again(&mut self, log: RoomId) {
-        self.heads.by_log.remove(&log);
+        self.known.heads.remove(&log);
     }
 
     /// Gives the next place of a log, and its time; makes the log when this is its first.
@@ -148,7 +163,10 @@ impl<'a> Batch<'a> {
     }
 
     /// Keeps a person. Who can be found keeps the name that they are found by.
-    pub(in crate::log::sqlite) fn keep_person(&self, user: &User) -> rusqlite::Result<()> {
+    pub(in crate::log::sqlite) fn keep_person(&mut self, user: &User) -> rusqlite::Result<()> {
+        if self.known.people.find(&user.id).is_some_and(|name| *name == user.name) {
+            return Ok(());
+        }
         self.connection
             .prepare_cached(
                 "INSERT INTO users (id, kind, name, created) VALUES (?1, ?2, ?3, ?4)
@@ -156,6 +174,15 @@ impl<'a> Batch<'a> {
                  WHERE name <> excluded.name AND name_key IS NULL",
             )?
             .execute(params![user.id, user.kind.as_str(), user.name.as_str(), self.now])?;
+        self.kept(user);
         Ok(())
+    }
+
+    /// Somebody is kept under this name from now on.
+    pub(in crate::log::sqlite) fn kept(&mut self, user: &User) {
+        match self.known.people.find(&user.id) {
+            Some(name) => name.clone_from(&user.name),
+            None => self.known.people.insert(user.id, user.name.clone()),
+        }
     }
 }

@@ -1,6 +1,10 @@
-//! A map for very many small entries.
+//! Maps for very many small entries.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+
+mod generations;
+
+pub(crate) use generations::Generations;
 
 /// A hash map whose entries lie side by side in one vector, in the order in which they came until one is
 /// removed, with an index of 4-byte places beside it.
@@ -9,7 +13,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 /// grows by an eighth: at most 12 bytes and an eighth of an entry are lost per entry, whatever the number of
 /// entries. Having a place for each entry also makes it possible to look at a few at a time, in turn.
 #[derive(Debug)]
-pub(super) struct Packed<K, V> {
+pub(crate) struct Packed<K, V> {
     entries: Vec<(K, V)>,
     /// Place in `entries` plus one, or 0 for nothing; linear probing, a power of two or nothing at all.
     index: Vec<u32>,
@@ -27,36 +31,36 @@ impl<K: Eq + Hash, V> Packed<K, V> {
     /// Smallest index that is not empty.
     const LEAST: usize = 8;
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// All entries; a place in this slice is good until the next change.
-    pub(super) fn entries(&self) -> &[(K, V)] {
+    pub(crate) fn entries(&self) -> &[(K, V)] {
         &self.entries
     }
 
     /// All entries, to be kept.
-    pub(super) fn into_entries(self) -> Vec<(K, V)> {
+    pub(crate) fn into_entries(self) -> Vec<(K, V)> {
         self.entries
     }
 
     /// Changes every value.
-    pub(super) fn each(&mut self, change: impl Fn(&mut V)) {
+    pub(crate) fn each(&mut self, change: impl Fn(&mut V)) {
         self.entries.iter_mut().for_each(|(_, value)| change(value));
     }
 
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let (_, place) = self.find(key)?;
         Some(&mut self.entries[place].1)
     }
 
     /// Puts the entry in, and gives back what was there.
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(old) = self.get_mut(&key) {
             return Some(std::mem::replace(old, value));
         }
@@ -73,7 +77,7 @@ impl<K: Eq + Hash, V> Packed<K, V> {
     }
 
     /// Takes the entry out. The last entry moves to its place.
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let (slot, place) = self.find(key)?;
         self.vacate(slot);
         let last = self.entries.len() - 1;
@@ -95,7 +99,7 @@ impl<K: Eq + Hash, V> Packed<K, V> {
 
     /// Memory in bytes, without what the entries point at.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<(K, V)>() + self.index.capacity() * size_of::<u32>()
     }
 
