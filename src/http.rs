@@ -27,6 +27,7 @@ mod connection;
 mod framing;
 mod history;
 mod io;
+mod json;
 mod line;
 mod list;
 mod members;

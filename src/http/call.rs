@@ -15,7 +15,7 @@ use hyper::{
     http::request::Parts,
 };
 
-use super::{App, access, body::Body, line::Line, problem::Problem, proxy, site};
+use super::{App, access, body::Body, json, line::Line, problem::Problem, proxy, site};
 use crate::{
     chat::Client,
     clock,
@@ -358,12 +358,7 @@ impl Call {
 
 /// JSON, or a sentence that says where it goes wrong.
 pub(super) fn parse_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // An array would pass for the fields in their order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Problem::bad_request("the body is to be a JSON object"));
-    }
-    serde_json::from_slice(body)
-        .map_err(|e| Problem::bad_request(format!("the body is not the JSON expected: {e}")))
+    json::object(body).map_err(Problem::bad_request)
 }
 
 /// A path as tickets know it: decoded, without a trailing `/`.

@@ -2,4 +2,5 @@
 
 mod instructions;
 mod keeping;
+mod load;
 mod start;

@@ -111,13 +111,22 @@ pub fn program() -> &'static Path {
 /// Builds, once, the program that has faults to choose from.
 pub fn faulty_build() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--features", "faults", "--bin", "maru-faulty"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the build with faults failed");
-        Path::new(env!("CARGO_BIN_EXE_maru")).with_file_name("maru-faulty")
-    })
+    BUILT.get_or_init(|| build(&["--features", "faults", "--bin", "maru-faulty"], "maru-faulty"))
+}
+
+/// Builds, once, the load test.
+pub fn loadtest_build() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build(&["-p", "loadtest", "--bin", "loadtest"], "loadtest"))
+}
+
+fn build(what: &[&str], name: &str) -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet"])
+        .args(what)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "{name} was not built");
+    program().with_file_name(name)
 }

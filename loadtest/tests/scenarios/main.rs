@@ -16,13 +16,17 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs a scenario against a made-up server that breaks its promise with this message of a room.
+/// Runs a scenario, once, against a made-up server that breaks its promise with this message of a room.
 fn against(manner: Manner, harmed: usize, scenario: &[&str]) -> Output {
+    at_made_up(manner, harmed, &[scenario, &["--rounds", "1"]].concat())
+}
+
+fn at_made_up(manner: Manner, harmed: usize, scenario: &[&str]) -> Output {
     let url = made_up::start(manner, harmed);
     // The made-up server's own CPU is this test's, which is never idle; a sleeper stands in for it.
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = sleeper.id().to_string();
-    let output = loadtest(&[scenario, &["--rounds", "1", "--json", "--url", &url, "--pid", &pid]].concat());
+    let output = loadtest(&[scenario, &["--json", "--url", &url, "--pid", &pid]].concat());
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     output
@@ -139,6 +143,20 @@ fn whoever_is_lost_in_a_storm_fails_the_run_loudly() {
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains("lost, repeated or out of order"), "{}", said(&output));
     }
+}
+
+#[test]
+fn silent_readers_are_counted_and_have_all_to_hear_the_last_message() {
+    let idle = |manner| {
+        let scene = ["idle", "--from", "10", "--to", "20", "--step", "10", "--hold", "1"];
+        at_made_up(manner, 2, &scene)
+    };
+    let report = report(&idle(Manner::Correct));
+    assert_eq!((&report["steps"][0]["readers"], &report["steps"][1]["readers"]), (&10.into(), &20.into()));
+    assert_eq!(report["pings_per_reader"], 0.0);
+    let output = idle(Manner::Loses);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("19 of 20 readers"), "{}", said(&output));
 }
 
 #[test]
