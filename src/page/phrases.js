@@ -1,16 +1,16 @@
 /** What the pages of direct messages say about times and about what happened. */
 
-import { dayOf, language, timeOf, words } from "./words.js";
+import { dayOf, timeOf, words, writer } from "./words.js";
 
-const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
-const date = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
+const day = writer({ month: "short", day: "numeric" });
+const date = writer({ dateStyle: "medium" });
 
 /** As short as a list has room for: a time today, then a day. */
 export function whenOf(ts, now = Date.now()) {
   const named = dayOf(ts, now);
   if (named === words("today")) return timeOf(ts);
   if (named === words("yesterday")) return named;
-  return (new Date(ts).getFullYear() === new Date(now).getFullYear() ? day : date).format(ts);
+  return (new Date(ts).getFullYear() === new Date(now).getFullYear() ? day : date)(ts);
 }
 
 /** A quiet line for somebody who came into a room or left it. */

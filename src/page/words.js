@@ -17,17 +17,19 @@ export function words(key, places = {}) {
   return WORDS[key][language === "ko" ? 1 : 0].replace(/\{(\w+)\}/g, (_, place) => places[place]);
 }
 
-const clock = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
-const calendar = new Intl.DateTimeFormat(language, { dateStyle: "full" });
+export const timeOf = writer({ hour: "numeric", minute: "2-digit" });
+const wholeDay = writer({ dateStyle: "full" });
 
-export function timeOf(ts) {
-  return clock.format(ts);
+/** Writes as the language does. Learning how takes a browser longer than all else before the first frame: it is put off. */
+export function writer(options) {
+  let format = null;
+  return (ts) => (format ??= new Intl.DateTimeFormat(language, options)).format(ts);
 }
 
 export function dayOf(ts, now = Date.now()) {
   const days = Math.round((midnight(now) - midnight(ts)) / 86_400_000);
   if (days === 0) return words("today");
-  return days === 1 ? words("yesterday") : calendar.format(ts);
+  return days === 1 ? words("yesterday") : wholeDay(ts);
 }
 
 function midnight(ts) {
