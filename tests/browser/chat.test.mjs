@@ -115,6 +115,8 @@ describe("two people", () => {
     await ann.message("a first verison").getByRole("button", { name: "Edit" }).click();
     await ann.write("a first version");
     await ben.seesOnly(["a first version", "a secret"]);
+    // Until then the rows may still move from under the pointer.
+    await ann.page.locator(".editing").waitFor({ state: "hidden" });
     await ann.message("a secret").hover();
     await ann.message("a secret").getByRole("button", { name: "Delete" }).click();
     await ann.page.getByRole("button", { name: "Delete?" }).click();
