@@ -12,7 +12,9 @@ use crate::event::Lang;
 
 mod document;
 mod files;
+mod lines;
 mod packed;
+mod scripts;
 
 use files::{SCRIPT, SITE, source};
 use packed::Packed;
@@ -21,7 +23,7 @@ use packed::Packed;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors";
 
-/// Which of the pages it is: they are one document, and load different scripts.
+/// Which of the pages it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     /// What maru is.
@@ -37,7 +39,7 @@ pub(super) enum Page {
 impl Page {
     const ALL: [Page; 4] = [Page::Landing, Page::Room, Page::Chat, Page::Framed];
 
-    /// The script that the first one loads for it.
+    /// The script that it is opened with, by the name of the module that it is for.
     fn script(self) -> &'static str {
         match self {
             Page::Landing => "landing.js",

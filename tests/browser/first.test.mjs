@@ -7,6 +7,8 @@ import { browser, onStage, people, server } from "./stage.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 const NAMED = { named: "somebody" };
+/** What pages are opened with. */
+const SCRIPT = /\/(landing|room|chat|framed)\.js$/;
 const NOBODY = "0190a1b2-0000-7000-8000-000000000000";
 
 onStage();
@@ -18,7 +20,7 @@ async function early(path, options, chosen = {}) {
   await person.context.addInitScript((chosen) => {
     for (const [name, value] of Object.entries(chosen)) localStorage.setItem(`maru:${name}`, value);
   }, chosen);
-  await person.page.route("**/app.js", () => {});
+  await person.page.route(SCRIPT, () => {});
   await person.page.goto(server.url + path, { waitUntil: "commit" });
   await person.page.waitForFunction(() => performance.getEntriesByName("first-paint").length > 0);
   return person.page;
@@ -68,7 +70,7 @@ describe("before the scripts have come", () => {
   test("nothing is said in a language that was not chosen", async () => {
     const page = await early("/", { locale: "en-US" }, { lang: "ko" });
     assert.ok(!(await page.locator(".card").isVisible()));
-    await page.unroute("**/app.js");
+    await page.unroute(SCRIPT);
     await page.reload();
     await page.getByText("누구나 올라앉아 이야기하는 마루.").waitFor();
     assert.equal(await page.locator("#slug").getAttribute("placeholder"), "수다방, tea, …");
@@ -88,7 +90,7 @@ describe("before the scripts have come", () => {
         }), parts);
         const before = await places();
         people.at(-1).allow(/status of 401/);
-        await page.unroute("**/app.js");
+        await page.unroute(SCRIPT);
         await page.reload();
         await page.locator(`${path === "/chat/" ? ".gate" : "body > :is(.landing, .room)"}:not([inert])`).waitFor();
         assert.deepEqual(await places(), before);

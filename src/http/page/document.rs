@@ -26,16 +26,14 @@ pub(super) const LANGS: [Lang; 2] = [Lang::En, Lang::Ko];
 pub(super) static SAID: LazyLock<BTreeMap<&str, [&str; 2]>> =
     LazyLock::new(|| serde_json::from_str(WORDS).expect("a test reads the words"));
 
-/// The HTML, which names what the page will load, so that it is loaded at once.
-pub(super) fn document(page: Page, lang: Lang, version: &str, scripts: &[&str]) -> String {
-    let link = |name: &&str| format!("<link rel=\"modulepreload\" href=\"/assets/{version}/{name}\">");
-    let links: Vec<_> = scripts.iter().filter(|name| **name != "app.js").map(link).collect();
+/// The HTML, which names all that the page is opened with.
+pub(super) fn document(page: Page, lang: Lang, version: &str) -> String {
     let framed = if page == Page::Framed { " framed" } else { "" };
     translated(&markup(page), lang)
         .replace("{{lang}}", tag(lang))
         .replace("{{framed}}", framed)
         .replace("{{hash}}", version)
-        .replace("{{preload}}", &links.join("\n    "))
+        .replace("{{script}}", page.script())
         .replace("{{words}}", WORDS.trim_end())
         .replace("{{icon}}", source("icon.svg").trim_end())
 }

@@ -9,6 +9,7 @@ use super::{
     Page,
     document::{LANGS, document},
     packed::Packed,
+    scripts::{alone, joined},
 };
 use crate::event::Lang;
 
@@ -20,7 +21,7 @@ macro_rules! assets {
     };
 }
 
-/// Name, type and bytes of each file that the page is made of.
+/// Name, type and bytes of each file that the page is made of, as it was written.
 const ASSETS: &[(&str, &str, &[u8])] = assets! {
     "app.js": SCRIPT,
     "attention.js": SCRIPT,
@@ -68,19 +69,25 @@ pub(super) struct Site {
 }
 
 pub(super) static SITE: LazyLock<Site> = LazyLock::new(|| {
+    let mut files = vec![("first.js", SCRIPT, alone("first.js").into())];
+    files.extend(
+        ASSETS
+            .iter()
+            .filter(|(_, kind, _)| *kind != SCRIPT)
+            .map(|(name, kind, bytes)| (*name, *kind, Bytes::from_static(bytes))),
+    );
+    for page in Page::ALL {
+        let scripts = joined(page.script());
+        files.extend(scripts.iter().map(|file| (file.name, SCRIPT, file.text(&scripts).into())));
+    }
     let mut hash = Sha256::new();
-    let mut files = Vec::new();
-    for (name, kind, bytes) in ASSETS {
-        let bytes = if *kind == SCRIPT { lean(source(name)).into() } else { Bytes::from_static(bytes) };
+    for (name, _, bytes) in &files {
         hash.update(name);
-        hash.update(&bytes);
-        files.push((*name, *kind, Packed::new(bytes)));
+        hash.update(bytes);
     }
     let version: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let documents = Page::ALL.map(|page| {
-        let scripts = needed(page);
-        LANGS.map(|lang| Packed::new(document(page, lang, &version, &scripts)))
-    });
+    let documents = Page::ALL.map(|page| LANGS.map(|lang| Packed::new(document(page, lang, &version))));
+    let files = files.into_iter().map(|(name, kind, bytes)| (name, kind, Packed::new(bytes))).collect();
     Site { version, files, documents }
 });
 
@@ -95,42 +102,16 @@ impl Site {
     }
 }
 
-/// The scripts that a page loads: its own, the one that loads that, and what they import.
-fn needed(page: Page) -> Vec<&'static str> {
-    let mut names = vec!["app.js", page.script()];
-    let mut at = 0;
-    while let Some(name) = names.get(at) {
-        let imports = source(name).split(" from \"./").skip(1);
-        for import in imports.filter_map(|rest| rest.split('"').next()) {
-            if !names.contains(&import) {
-                names.push(import);
-            }
-        }
-        at += 1;
-    }
-    names
-}
-
 /// A file as it was written.
 pub(super) fn source(name: &str) -> &'static str {
     let (.., bytes) = ASSETS.iter().find(|(known, ..)| *known == name).expect("it is a file of the page");
     std::str::from_utf8(bytes).expect("files of the page are UTF-8")
 }
 
-/// A script without what only its readers need: lines of comment, indentation, empty lines. It does not look
-/// into strings; those stay on one line (tested).
-fn lean(source: &str) -> String {
-    let mut lean = String::with_capacity(source.len());
-    let mut in_comment = false;
-    for line in source.lines().map(str::trim) {
-        let is_comment = in_comment || line.starts_with("//") || line.starts_with("/*");
-        in_comment = (in_comment || line.starts_with("/*")) && !line.contains("*/");
-        if !is_comment && !line.is_empty() {
-            lean.push_str(line);
-            lean.push('\n');
-        }
-    }
-    lean
+/// The names of all scripts.
+#[cfg(test)]
+pub(super) fn scripts() -> impl Iterator<Item = &'static str> {
+    ASSETS.iter().filter(|(_, kind, _)| *kind == SCRIPT).map(|(name, ..)| *name)
 }
 
 #[cfg(test)]
@@ -155,60 +136,66 @@ mod tests {
     fn the_page_asks_for_files_that_there_are() {
         let prefix = format!("/assets/{}/", SITE.version);
         for (page, lang) in Page::ALL.into_iter().flat_map(|page| LANGS.map(|lang| (page, lang))) {
-            let html = document(page, lang, &SITE.version, &needed(page));
+            let html = document(page, lang, &SITE.version);
             assert!(!html.contains("{{"), "a place of the document is not filled");
-            assert!(html.contains(page.script()), "{page:?} is another document");
-            let asked = html.split(&prefix).skip(1).map(|rest| rest.split('"').next().unwrap());
-            let missing = |name: &&str| !ASSETS.iter().any(|(known, ..)| known == name);
-            assert_eq!(asked.clone().find(missing), None);
-            assert!(asked.count() > 3);
+            let mut asked: Vec<_> =
+                html.split(&prefix).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+            assert!(asked.iter().all(|name| SITE.file(name).is_some()), "{asked:?}");
+            asked.sort_unstable();
+            let mut files = ["first.js", "icon.svg", "style.css", page.script()];
+            files.sort_unstable();
+            assert_eq!(asked, files, "{page:?}");
         }
     }
 
-    /// Bytes of scripts as they are sent, before compression.
-    fn sent(names: &[&str]) -> usize {
-        names.iter().chain(&["first.js"]).map(|name| lean(source(name)).len()).sum()
+    #[test]
+    fn no_file_stands_for_two() {
+        let mut names: Vec<_> = SITE.files.iter().map(|(name, ..)| name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+
+    /// The scripts of a page as they are sent, before compression: what it is opened with, and all.
+    fn sent(page: Page) -> (usize, usize) {
+        let files = joined(page.script());
+        let sizes: Vec<_> = files.iter().map(|file| file.text(&files).len()).collect();
+        let first = alone("first.js").len();
+        (first + sizes[0], first + sizes.iter().sum::<usize>())
     }
 
     #[test]
-    fn an_open_room_loads_60_kb_of_scripts_at_most_and_nothing_of_direct_messages() {
+    fn a_page_is_opened_with_60_kib_of_scripts_at_most() {
         // In a frame also what stands in for a cookie.
-        for (page, most) in [(Page::Room, 60 << 10), (Page::Framed, 62 << 10)] {
-            let room = needed(page);
-            assert!(sent(&room) <= most, "{} bytes of scripts", sent(&room));
-            assert!(
-                !room.contains(&"chat.js") && !room.contains(&"talk.js") && !room.contains(&"phrases.js")
-            );
+        for (page, most) in [
+            (Page::Landing, 8 << 10),
+            (Page::Room, 60 << 10),
+            (Page::Framed, 62 << 10),
+            (Page::Chat, 48 << 10),
+        ] {
+            let (opening, _) = sent(page);
+            assert!(opening <= most, "{page:?}: {opening} bytes");
         }
-        assert!(sent(&needed(Page::Landing)) <= 12 << 10);
+        assert!(sent(Page::Chat).1 <= 88 << 10, "{:?}", sent(Page::Chat));
     }
 
     #[test]
-    fn direct_messages_load_60_kb_of_scripts_at_most_before_they_can_be_used() {
-        let chat = needed(Page::Chat);
-        assert!(sent(&chat) <= 60 << 10, "{} bytes of scripts", sent(&chat));
-        assert!(!chat.contains(&"room.js") && !chat.contains(&"people.js"));
+    fn pages_load_nothing_of_each_other() {
+        let modules =
+            |page: Page| joined(page.script()).into_iter().flat_map(|file| file.modules).collect::<Vec<_>>();
+        for (page, of_others) in [
+            (Page::Room, &["chat.js", "talk.js", "phrases.js", "tokens.js"][..]),
+            (Page::Framed, &["chat.js", "talk.js", "phrases.js"]),
+            (Page::Chat, &["room.js", "people.js", "tokens.js"]),
+        ] {
+            let found: Vec<_> = modules(page).into_iter().filter(|name| of_others.contains(name)).collect();
+            assert_eq!(found, [""; 0], "{page:?}");
+        }
     }
 
     #[test]
     fn what_scripts_say_is_all_there() {
-        let scripts = ASSETS.iter().filter(|(_, kind, _)| *kind == SCRIPT).map(|(name, ..)| source(name));
-        let asked = scripts.flat_map(|script| script.split("words(\"").skip(1));
+        let asked = scripts().flat_map(|name| source(name).split("words(\"").skip(1));
         let asked = asked.map(|rest| rest.split('"').next().unwrap());
         assert_eq!(asked.filter(|key| !SAID.contains_key(key)).collect::<Vec<_>>(), [""; 0]);
-    }
-
-    #[test]
-    fn scripts_lose_comments_and_nothing_else() {
-        let script = "/** Why.\n * Because. */\nlet a = 1; // kept: not alone\n\n  // gone\n  /* gone */\n  b(\"//\");\n";
-        assert_eq!(lean(script), "let a = 1; // kept: not alone\nb(\"//\");\n");
-        for (name, ..) in ASSETS.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
-            for line in source(name).lines() {
-                assert!(line.matches('`').count() % 2 == 0, "{name}: a string goes over lines: {line}");
-                let code_after_comment = line.trim_start().starts_with("/*")
-                    && line.split_once("*/").is_some_and(|(_, rest)| !rest.trim().is_empty());
-                assert!(!code_after_comment, "{name}: code behind a comment: {line}");
-            }
-        }
     }
 }
