@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_opened_with_60_kib_of_scripts_at_most() {
+    fn what_a_page_is_opened_with_stays_small() {
         // In a frame also what stands in for a cookie.
         for (page, most) in [
             (Page::Landing, 8 << 10),
