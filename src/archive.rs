@@ -19,10 +19,10 @@ mod pods;
 mod pool;
 mod read;
 mod rights;
-mod room;
+pub(crate) mod room;
 mod rows;
 mod shapes;
-mod store;
+pub(crate) mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transaction;

@@ -18,7 +18,7 @@ use crate::{
     readers::ReadingRoom,
 };
 
-mod bans;
+pub(crate) mod bans;
 mod crowd;
 mod doors;
 mod endings;
@@ -27,7 +27,7 @@ mod lang;
 pub mod limits;
 mod members;
 mod news;
-mod presence;
+pub(crate) mod presence;
 mod room;
 
 pub use doors::{Denied, Doors};

@@ -42,7 +42,7 @@ mod route;
 mod session;
 mod site;
 mod speak;
-mod start;
+pub(crate) mod start;
 mod stream;
 
 pub(crate) use connection::serve;

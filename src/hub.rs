@@ -5,7 +5,7 @@
 //! before it has filled or was read. What was not announced at all is found by [`Hub::compare`]. Readers that have caught up sit in the reading room or hold a [`Listener`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     backplane::Backplane,
-    event::{Aside, Cursor, LogId, Room, RoomId, UserId},
+    event::{Aside, Cursor, Entry, Extent, Frame, LogId, Room, RoomId, Seq, UserId},
     log::{Log, LogError, LogErrorKind, Notice, Passed},
     readers::Postbox,
 };
@@ -25,7 +25,7 @@ use crate::{
 mod feed;
 mod listener;
 mod order;
-mod repair;
+pub(crate) mod repair;
 mod resume;
 mod tail;
 #[cfg(test)]
@@ -39,7 +39,7 @@ pub use resume::{DEFAULT_HISTORY, Plan, Start, crossings, gaps_before, gaps_to, 
 const PRELOAD: usize = DEFAULT_HISTORY + 14;
 
 /// How long a reader who is further than this pod waits for it.
-const REACH: Duration = Duration::from_secs(5);
+pub(crate) const REACH: Duration = Duration::from_secs(5);
 
 /// All feeds of this pod, by log.
 pub struct Feeds {
@@ -52,9 +52,16 @@ pub struct Feeds {
     gaps: AtomicU64,
 }
 
-/// Who is told of people. They must not block: nothing else is heard meanwhile.
+/// Events of feeds that nobody holds any more which are remembered, at most.
+const LATELY: usize = 10_000;
+/// For how long they are, in ms by their own times.
+const LATELY_MS: i64 = 60_000;
+
+/// Who is told of people, and of what was shown. They must not block: nothing else is heard meanwhile.
 #[derive(Default)]
 struct Ears {
+    /// What feeds showed that nobody holds any more, where it matters.
+    lately: OnceLock<Mutex<VecDeque<Entry>>>,
     /// Of those who come into rooms and go.
     people: OnceLock<Box<dyn Fn(LogId, Passed) + Send + Sync>>,
     /// Of those who are not members of a room any more.
@@ -62,6 +69,17 @@ struct Ears {
 }
 
 impl Ears {
+    /// Nobody holds a feed any more that showed these.
+    fn keep(&self, shown: impl FnOnce() -> Vec<Entry>) {
+        let Some(lately) = self.lately.get() else { return };
+        let mut lately = lately.lock().expect("no panic while locked");
+        lately.extend(shown());
+        let newest = lately.iter().map(|entry| entry.event.ts).max().unwrap_or_default();
+        lately.retain(|entry| entry.event.ts >= newest - LATELY_MS);
+        let surplus = lately.len().saturating_sub(LATELY);
+        lately.drain(..surplus);
+    }
+
     fn left(&self, room: RoomId, user: UserId) {
         if let Some(ear) = self.leavers.get() {
             ear(room, user);
@@ -146,16 +164,68 @@ impl Feeds {
         }
     }
 
-    fn rooms(&self) -> Vec<RoomId> {
+    /// Of [`Hub::compare`].
+    pub(crate) fn compare(&self, tips: &[(RoomId, Cursor)]) {
+        for (room, tip) in tips {
+            if let Some(feed) = self.find((*room).into()).filter(|feed| feed.compare(*tip)) {
+                self.look_after(&feed);
+            }
+        }
+    }
+
+    /// Of [`Hub::look_again`].
+    pub(crate) fn look_again(&self) {
+        for feed in self.open().iter().filter(|feed| feed.suspect()) {
+            self.look_after(feed);
+        }
+    }
+
+    /// Sees to it that the feed gets what the log has up to `place`, if the log has that: true when it is worth waiting.
+    pub(crate) async fn seek<L: ReadLog>(
+        &self,
+        log: &L,
+        feed: &Arc<Feed>,
+        place: Cursor,
+    ) -> Result<bool, LogError> {
+        let tip = log.extent(feed.room()).await?.tip();
+        if place > tip {
+            return Ok(false);
+        }
+        if feed.know(tip) {
+            self.look_after(feed);
+        }
+        Ok(true)
+    }
+
+    /// From now on it is remembered for a while what was shown by feeds that nobody holds any more.
+    pub(crate) fn remember_shown(&self) {
+        _ = self.ears.lately.set(Mutex::default());
+    }
+
+    /// The events of rooms that readers here were shown and that are of this time or later, in ms since 1970, as far as
+    /// they are in memory.
+    pub(crate) fn shown(&self, since: i64) -> Vec<Entry> {
+        let mut shown: Vec<Entry> = self.open().iter().flat_map(|feed| feed.shown(since)).collect();
+        if let Some(lately) = self.ears.lately.get() {
+            let lately = lately.lock().expect("no panic while locked");
+            shown.extend(lately.iter().filter(|entry| entry.event.ts >= since).cloned());
+        }
+        shown
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<RoomId> {
         self.open().iter().map(|feed| feed.room().id).collect()
     }
 
+    /// The feeds that are open, in the order of their rooms' ids: it does not depend on how they are kept.
     fn open(&self) -> Vec<Arc<Feed>> {
-        let feeds: Vec<_> = {
+        let mut feeds: Vec<_> = {
             let by_log = self.by_log.lock().expect("no panic while locked");
             by_log.values().filter_map(Weak::upgrade).collect()
         };
-        feeds.into_iter().filter(|feed| feed.is_open()).collect()
+        feeds.retain(|feed| feed.is_open());
+        feeds.sort_unstable_by_key(|feed| feed.room().id);
+        feeds
     }
 
     fn look_after(&self, feed: &Arc<Feed>) {
@@ -167,8 +237,13 @@ impl Feeds {
         self.by_log.lock().expect("no panic while locked").get(&log)?.upgrade()
     }
 
+    /// The feed could not be read in: the next who wants it tries again.
+    pub(crate) fn forget(&self, feed: &Feed) {
+        self.by_log.lock().expect("no panic while locked").remove(&feed.room().id.into());
+    }
+
     /// The feed of a log, and whether it is new and has to be opened.
-    fn find_or_insert(&self, room: &Room) -> (Arc<Feed>, bool) {
+    pub(crate) fn find_or_insert(&self, room: &Room) -> (Arc<Feed>, bool) {
         let mut by_log = self.by_log.lock().expect("no panic while locked");
         let log = LogId::from(room.id);
         if let Some(feed) = by_log.get(&log).and_then(Weak::upgrade) {
@@ -206,19 +281,13 @@ impl Hub {
     /// before (so that it is not merely on its way) is read; a new epoch is crossed to at once. Rooms that are not
     /// open here do not matter; one that was missed has to be in the next comparison too.
     pub fn compare(&self, tips: &[(RoomId, Cursor)]) {
-        for (room, tip) in tips {
-            if let Some(feed) = self.feeds.find((*room).into()).filter(|feed| feed.compare(*tip)) {
-                self.feeds.look_after(&feed);
-            }
-        }
+        self.feeds.compare(tips);
     }
 
     /// Everything may have been missed, for the link to the other pods was cut: every feed reads its log's extent
     /// and what comes after its last event, a few at a time.
     pub fn look_again(&self) {
-        for feed in self.feeds.open().iter().filter(|feed| feed.suspect()) {
-            self.feeds.look_after(feed);
-        }
+        self.feeds.look_again();
     }
 
     /// The feed of a room, read in when nobody here had it open.
@@ -233,7 +302,7 @@ impl Hub {
             tokio::spawn(async move {
                 if let Err(e) = hub.read_in(&feed).await {
                     tracing::error!(error = %e, "a room could not be opened");
-                    hub.feeds.by_log.lock().expect("no panic while locked").remove(&feed.room().id.into());
+                    hub.feeds.forget(&feed);
                     feed.fail(e.kind);
                 }
             });
@@ -270,15 +339,11 @@ impl Hub {
     /// # Errors
     /// When the log cannot be read, or not in time.
     pub async fn reach(&self, feed: &Arc<Feed>, place: Cursor) -> Result<(), LogError> {
-        if place <= feed.tip() || !self.log.has_other_pods() {
+        if place <= feed.tip()
+            || !self.log.has_other_pods()
+            || !self.feeds.seek(&self.log, feed, place).await?
+        {
             return Ok(());
-        }
-        let tip = self.log.extent(feed.room()).await?.tip();
-        if place > tip {
-            return Ok(());
-        }
-        if feed.know(tip) {
-            self.feeds.look_after(feed);
         }
         let reached = tokio::time::timeout(REACH, feed.reached(place)).await;
         reached.map_err(|_| LogErrorKind::Unavailable.into())
@@ -310,18 +375,44 @@ impl Hub {
     async fn read_in(&self, feed: &Arc<Feed>) -> Result<(), LogError> {
         // Interest before the last look: what is said from now on is heard.
         self.backplane.subscribe(feed.room().id.into()).await;
-        loop {
-            // In this order: what is appended in between is in the second answer, or is announced and parked.
-            let extent = self.log.extent(feed.room()).await?;
-            let newest = self.log.last(feed.room(), PRELOAD).await?;
-            if newest.last().is_some_and(|frame| frame.cursor.epoch > extent.epoch) {
-                // A new epoch began in between.
-                continue;
-            }
-            if feed.open(extent, newest) {
-                self.feeds.look_after(feed);
-            }
-            return Ok(());
+        read_in(&self.feeds, &self.log, feed).await
+    }
+}
+
+/// What the hub asks of a log: of [`Log`], or of the one that the simulator has.
+pub(crate) trait ReadLog {
+    async fn extent(&self, room: &Room) -> Result<Extent, LogError>;
+    async fn read(&self, room: &Room, after: Seq, limit: usize) -> Result<Vec<Frame>, LogError>;
+    async fn last(&self, room: &Room, count: usize) -> Result<Vec<Frame>, LogError>;
+}
+
+impl ReadLog for Log {
+    async fn extent(&self, room: &Room) -> Result<Extent, LogError> {
+        Log::extent(self, room).await
+    }
+
+    async fn read(&self, room: &Room, after: Seq, limit: usize) -> Result<Vec<Frame>, LogError> {
+        Log::read(self, room, after, limit).await
+    }
+
+    async fn last(&self, room: &Room, count: usize) -> Result<Vec<Frame>, LogError> {
+        Log::last(self, room, count).await
+    }
+}
+
+/// Reads in a feed that listens already.
+pub(crate) async fn read_in<L: ReadLog>(feeds: &Feeds, log: &L, feed: &Arc<Feed>) -> Result<(), LogError> {
+    loop {
+        // In this order: what is appended in between is in the second answer, or is announced and parked.
+        let extent = log.extent(feed.room()).await?;
+        let newest = log.last(feed.room(), PRELOAD).await?;
+        if newest.last().is_some_and(|frame| frame.cursor.epoch > extent.epoch) {
+            // A new epoch began in between.
+            continue;
         }
+        if feed.open(extent, newest) {
+            feeds.look_after(feed);
+        }
+        return Ok(());
     }
 }

@@ -47,5 +47,7 @@ pub(crate) mod packed;
 pub mod pods;
 pub mod readers;
 pub mod server;
+#[cfg(test)]
+mod sim;
 pub mod start;
 pub mod writer;

@@ -7,7 +7,6 @@
 //! nevertheless, or nobody can know, the epoch grows.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -21,24 +20,24 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    archive::{Archive, ArchiveError, FenceGuard, Lost, PodView},
-    clock,
-    event::PARTITIONS,
-    faults::{self, Fault},
-    log::{Agreed, LogError, RedisLog, Server, Standing},
+    archive::{Archive, ArchiveError, Fence, FenceGuard, Lost, PodView},
+    event::Entry,
+    log::{LogError, RedisLog, Server, Standing},
 };
 
-mod step;
+pub(crate) mod step;
+pub(crate) mod turn;
 
 pub use step::Left;
-use step::{Me, Step, next};
+use step::Me;
+use turn::{Dead, Guard, Ports, turn};
 
 /// How long a pod lives on without saying that it lives, by the database's clock, in ms.
-const LEASE_MS: i64 = 10_000;
+pub(crate) const LEASE_MS: i64 = 10_000;
 /// How often it says so.
-const RENEW: Duration = Duration::from_secs(2);
+pub(crate) const RENEW: Duration = Duration::from_secs(2);
 /// The same while nothing is agreed on.
-const HURRY: Duration = Duration::from_millis(200);
+pub(crate) const HURRY: Duration = Duration::from_millis(200);
 
 const _: () = assert!(RENEW.as_millis() * 4 < LEASE_MS as u128);
 
@@ -123,149 +122,127 @@ impl Pods {
             Err(_) => tracing::warn!("the archive does not have all that this pod took; Redis has it"),
         }
     }
+}
 
-    /// One look at the others and at the server, and what follows from it. True when all is agreed on.
-    async fn turn(&self, me: &mut Me, dead: &mut Dead) -> Result<bool, LogError> {
-        let view = self.archive.renew_pod(self.id, LEASE_MS).await?;
-        let mut live: Vec<Uuid> = view.pods.iter().filter(|pod| pod.is_live).map(|pod| pod.id).collect();
-        live.sort_unstable();
+impl Ports for Pods {
+    type Guard = FenceGuard;
+
+    async fn renew(&self) -> Result<PodView, ArchiveError> {
+        self.archive.renew_pod(self.id, LEASE_MS).await
+    }
+
+    async fn remove(&self, pod: Uuid) -> Result<(), ArchiveError> {
+        self.archive.remove_pod(pod).await
+    }
+
+    async fn fence(&self) -> Result<Fence, ArchiveError> {
+        self.archive.fence().await
+    }
+
+    async fn lock_fence(&self) -> Result<Option<FenceGuard>, ArchiveError> {
+        self.archive.lock_fence().await
+    }
+
+    async fn give_back(&self, entries: &[Entry]) -> Result<(), ArchiveError> {
+        self.archive.give_back(entries).await
+    }
+
+    async fn give_late(&self, entries: &[Entry]) -> Result<(), ArchiveError> {
+        self.figures.left_out.inc();
+        self.archive.give_late(entries).await
+    }
+
+    async fn gave_back(&self, generation: i64) -> Result<(), ArchiveError> {
+        self.archive.gave_back(self.id, generation).await
+    }
+
+    async fn server(&self, fence: &Fence) -> Server {
+        self.log.server(fence).await
+    }
+
+    async fn run_id(&self) -> Option<String> {
+        self.log.run_id().await
+    }
+
+    async fn survivors(&self, partition: u8) -> Result<Vec<Entry>, LogError> {
+        self.log.survivors(partition).await
+    }
+
+    async fn say_what_is_missing(&self, generation: i64, shown: &[Entry]) -> Result<(), LogError> {
+        self.log.say_what_is_missing(generation, shown).await
+    }
+
+    async fn keys_kept(&self, generation: i64) -> Result<Option<i64>, LogError> {
+        self.log.keys_kept(generation).await
+    }
+
+    async fn begin(&self, generation: i64, run_id: &str, keys_since: i64) -> Result<(), LogError> {
+        self.log.begin(generation, run_id, keys_since).await
+    }
+
+    async fn all_marks(&self) -> Result<[Vec<u64>; 2], LogError> {
+        self.log.all_marks().await
+    }
+
+    async fn sweep_old(&self, generation: i64) {
+        self.log.sweep_old(generation).await;
+    }
+
+    fn held(&self) -> Vec<Entry> {
+        self.log.held()
+    }
+
+    fn shown(&self) -> Vec<Entry> {
+        self.log.shown()
+    }
+
+    fn release_all(&self) {
+        self.log.release_all();
+    }
+
+    fn stand(&self, standing: Standing) {
+        self.log.stand(standing);
+    }
+
+    fn is_standing(&self) -> bool {
+        matches!(*self.log.standing().borrow(), Standing::Agreed(_))
+    }
+
+    fn see(&self, live: Vec<Uuid>) {
         self.live.send_if_modified(|known| {
             let is_new = *known != live;
             *known = live;
             is_new
         });
-        let server = self.log.server(&view.fence).await;
-        match next(me, &view.fence, server) {
-            Step::Stay => self.bury(&view, dead).await?,
-            Step::Wait => self.log.stand(Standing::Fenced),
-            Step::TakeUp { left_out } => {
-                if left_out {
-                    self.catch_up(&view).await?;
-                }
-                self.take_up(me, view.fence.generation, &view.fence.run_id, left_out);
-            }
-            Step::GiveBack => {
-                self.log.stand(Standing::Fenced);
-                self.give_back(me, view.fence.generation).await?;
-                // The one who asked for it may be gone.
-                return self.recover(me).await;
-            }
-            Step::Recover => {
-                self.log.stand(Standing::Fenced);
-                return self.recover(me).await;
-            }
-        }
-        Ok(me.standing.is_some() && matches!(*self.log.standing().borrow(), Standing::Agreed(_)))
     }
 
-    fn take_up(&self, me: &mut Me, generation: i64, run_id: &str, left_out: bool) {
-        self.log.release_all();
-        me.standing = Some(generation);
-        self.log.stand(Standing::Agreed(Agreed { generation, run_id: run_id.into() }));
-        tracing::info!(generation, left_out, "agreed on a life of Redis");
+    fn took_up(&self, left_out: bool) {
         self.taken_up.send_modify(|left| {
             left.times += 1;
             left.out += u64::from(left_out);
         });
     }
 
-    /// This pod slept while the others agreed: what it still holds goes to the archive as what it is, late.
-    async fn catch_up(&self, view: &PodView) -> Result<(), LogError> {
-        self.log.stand(Standing::Fenced);
-        self.figures.left_out.inc();
-        let held = self.log.held();
-        tracing::warn!(
-            generation = view.fence.generation,
-            held = held.len(),
-            "the others agreed without this pod"
-        );
-        Ok(self.archive.give_late(&held).await?)
-    }
-
-    async fn give_back(&self, me: &mut Me, generation: i64) -> Result<(), LogError> {
-        if faults::is_on(Fault::NoFence) {
-            self.archive.gave_back(self.id, generation).await?;
-        } else if me.gave_back != generation {
-            let held = self.log.held();
-            self.archive.give_back(&held).await?;
-            self.log.say_what_is_missing(generation).await?;
-            self.archive.gave_back(self.id, generation).await?;
-            tracing::info!(generation, held = held.len(), "gave back what the archive did not have");
-        }
-        me.gave_back = generation;
-        Ok(())
-    }
-
-    /// Sees to it that all agree again, unless another pod does. True when it is done.
-    async fn recover(&self, me: &mut Me) -> Result<bool, LogError> {
-        let Some(mut guard) = self.archive.lock_fence().await? else { return Ok(false) };
-        // Somebody may have been faster.
-        let fence = self.archive.fence().await?;
-        if fence.is_agreed && matches!(self.log.server(&fence).await, Server::Same) {
-            return Ok(false);
-        }
-        let Some(run_id) = self.log.run_id().await else { return Ok(false) };
-        let generation = guard.begin(&run_id).await?;
-        tracing::warn!(generation, run_id, "Redis is not the one that was agreed on: everybody gives back");
+    fn leads(&self) {
         self.figures.fences.inc();
-        let lost = match faults::is_on(Fault::NoFence) {
-            true => Lost::Nothing,
-            false => self.collect(&mut guard, me, generation).await?,
-        };
-        let kept = match lost {
-            // Of a life before the first there is nothing that could be missing.
-            Lost::Nothing if generation == 1 => Some(0),
-            Lost::Nothing => self.log.keys_kept(generation).await?,
-            Lost::Unknown => None,
-        };
-        self.log.begin(generation, &run_id, kept.unwrap_or_else(clock::millis)).await?;
-        guard.agree(lost).await?;
-        self.take_up(me, generation, &run_id, false);
-        self.log.sweep_old(generation).await;
-        Ok(true)
     }
 
-    /// Everything that anybody knows of goes to the archive; gives what may be missing nevertheless.
-    async fn collect(&self, guard: &mut FenceGuard, me: &mut Me, generation: i64) -> Result<Lost, LogError> {
-        for partition in 0..PARTITIONS {
-            let survivors = self.log.survivors(partition).await?;
-            self.archive.give_back(&survivors).await?;
-        }
-        self.give_back(me, generation).await?;
-        Ok(self.everybody_gave(guard, generation).await?)
+    async fn pause(&self) {
+        sleep(HURRY / 2).await;
+    }
+}
+
+impl Guard for FenceGuard {
+    async fn begin(&mut self, run_id: &str) -> Result<i64, ArchiveError> {
+        FenceGuard::begin(self, run_id).await
     }
 
-    /// Waits for every pod that lives; one whose time ends before it has given back may have taken what is lost.
-    async fn everybody_gave(&self, guard: &mut FenceGuard, generation: i64) -> Result<Lost, ArchiveError> {
-        loop {
-            guard.hold().await?;
-            let view = self.archive.renew_pod(self.id, LEASE_MS).await?;
-            let missing: Vec<_> = view.pods.iter().filter(|pod| pod.gave_back < generation).collect();
-            if missing.is_empty() {
-                return Ok(Lost::Nothing);
-            }
-            if missing.iter().all(|pod| !pod.is_live) {
-                return Ok(Lost::Unknown);
-            }
-            drop(missing);
-            sleep(HURRY / 2).await;
-        }
+    async fn agree(&mut self, lost: Lost) -> Result<Fence, ArchiveError> {
+        FenceGuard::agree(self, lost).await
     }
 
-    /// A pod that died is forgotten once the archive has all that it may have taken.
-    async fn bury(&self, view: &PodView, dead: &mut Dead) -> Result<(), LogError> {
-        dead.retain(|pod, _| view.pods.iter().any(|row| row.id == *pod && !row.is_live));
-        for pod in &view.pods {
-            if pod.is_live {
-                continue;
-            }
-            let [taken, archived] = self.log.all_marks().await?;
-            let taken_then = dead.entry(pod.id).or_insert(taken);
-            if taken_then.iter().zip(&archived).all(|(taken, archived)| archived >= taken) {
-                self.archive.remove_pod(pod.id).await?;
-            }
-        }
-        Ok(())
+    async fn hold(&mut self) -> Result<(), ArchiveError> {
+        FenceGuard::hold(self).await
     }
 }
 
@@ -288,15 +265,12 @@ pub async fn new_epoch(archive: &Archive) -> Result<u32, String> {
     Ok(fence.losses + 1)
 }
 
-/// Pods that died, with what had been taken in each partition when that was seen.
-type Dead = HashMap<Uuid, Vec<u64>>;
-
 async fn keep_up(pods: Weak<Pods>, mut leaving: watch::Receiver<bool>) {
     let (mut me, mut dead) = (Me::default(), Dead::new());
     let mut was_well = true;
     loop {
         let Some(pods) = pods.upgrade() else { return };
-        let is_agreed = match pods.turn(&mut me, &mut dead).await {
+        let is_agreed = match turn(&*pods, &mut me, &mut dead).await {
             Ok(is_agreed) => {
                 was_well = true;
                 is_agreed

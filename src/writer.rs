@@ -5,6 +5,7 @@
 //! or by two pods that each take themselves for the owner. The owner also fills inboxes (`mail`), and sees to people.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -21,35 +22,36 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    archive::{Archive, ArchiveErrorKind},
+    archive::{Archive, ArchiveError, Stored},
     clock,
     event::{Entry, Frame, PARTITIONS},
-    faults::{self, Fault},
-    log::{Ack, Batch, Outbox, Owned, RedisLog},
+    log::{Ack, Batch, LogError, Outbox, Owned, RedisLog},
 };
 
-mod lease;
+pub(crate) mod lease;
 mod mail;
 mod marks;
-mod people;
+pub(crate) mod people;
+pub(crate) mod storing;
 #[cfg(test)]
 mod tests;
 
-use lease::rightful;
+use lease::shares;
+use storing::Desk;
 
 /// Rows of one transaction, at most.
-const ROWS: usize = 1000;
+pub(crate) const ROWS: usize = 1000;
 /// Batches that are under way side by side, each of partitions of its own: while one is made ready, the other is at
 /// the database.
 const LANES: u8 = 2;
 /// How long a batch waits to be filled.
-const FILL: Duration = Duration::from_millis(20);
+pub(crate) const FILL: Duration = Duration::from_millis(20);
 /// How long a read of the outboxes waits for something.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a partition stays with an owner that does not say anything.
-const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// How often an owner says something.
-const RENEW: Duration = Duration::from_millis(1500);
+pub(crate) const RENEW: Duration = Duration::from_millis(1500);
 /// How often it looks for rooms that have been quiet for long.
 const RETIRE: Duration = Duration::from_secs(60);
 /// Between two tries to store a batch: from and to.
@@ -150,10 +152,7 @@ impl Writer {
     /// Takes what it should have and gives back what it should not.
     async fn keep(&self) {
         let pods = self.pods.borrow().clone();
-        let (mine, others): (Vec<u8>, Vec<u8>) =
-            (0..PARTITIONS).partition(|partition| rightful(*partition, &pods) == Some(self.pod));
-        let surplus: Vec<u8> =
-            self.owned().iter().map(|owned| owned.partition).filter(|p| others.contains(p)).collect();
+        let (mine, surplus) = shares(self.pod, 0..PARTITIONS, &pods, &self.owned());
         let owned = match self.log.own(self.pod, &mine, LEASE).await {
             Ok(owned) => owned,
             // It may be the owner still; if not, what it writes is refused.
@@ -166,93 +165,59 @@ impl Writer {
         _ = self.log.own(self.pod, &surplus, Duration::ZERO).await;
     }
 
-    /// Stores entries of a batch, however long it takes; `None` when its generation ended meanwhile: then they were
-    /// read from the outbox once more, and stored with all else that was known.
-    async fn keep_storing(&self, batch: &Batch, entries: &[Entry]) -> Option<()> {
-        let standing = self.log.standing();
-        let mut pause = PAUSE.0;
-        loop {
-            match self.archive.store(entries).await {
-                Ok(stored) => {
-                    for (room, seq) in &stored.conflicts {
-                        tracing::error!(room = %room.0, %seq, "the archive has another event at this place");
-                    }
-                    self.figures.conflicts.inc_by(stored.conflicts.len() as u64);
-                    return Some(());
-                }
-                Err(e) if e.kind == ArchiveErrorKind::Refused => {
-                    return self.store_apart(batch, entries).await;
-                }
-                Err(e) => {
-                    if pause == PAUSE.0 {
-                        tracing::warn!(error = %e, rows = entries.len(), "a batch could not be stored; trying again");
-                    }
-                    self.figures.failures.inc();
-                }
-            }
-            if !batch.stands(&standing.borrow()) {
-                return None;
-            }
-            let jitter = rand::rng().random_range(0.5..1.0);
-            sleep(pause.mul_f64(jitter)).await;
-            pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
-    /// The archive refuses something in here: halves it until it is found, and puts that aside.
-    async fn store_apart(&self, batch: &Batch, entries: &[Entry]) -> Option<()> {
-        if let [entry] = entries {
-            return self.put_aside(batch, entry).await;
-        }
-        let (first, second) = entries.split_at(entries.len() / 2);
-        Box::pin(self.keep_storing(batch, first)).await?;
-        Box::pin(self.keep_storing(batch, second)).await
-    }
-
-    async fn put_aside(&self, batch: &Batch, entry: &Entry) -> Option<()> {
-        let standing = self.log.standing();
-        loop {
-            let put_aside = match self.archive.store(std::slice::from_ref(entry)).await {
-                Ok(_) => return Some(()),
-                Err(e) if e.kind == ArchiveErrorKind::Refused => {
-                    let error = e.to_string();
-                    self.archive.quarantine(entry, &error).await.map(|()| error)
-                }
-                Err(e) => Err(e),
-            };
-            match put_aside {
-                Ok(error) => {
-                    let (room, seq) = (entry.room.0, entry.event.seq);
-                    tracing::error!(%room, %seq, error, "the archive refuses an event; it was put aside");
-                    self.figures.quarantined.inc();
-                    return Some(());
-                }
-                Err(_) => self.figures.failures.inc(),
-            };
-            if !batch.stands(&standing.borrow()) {
-                return None;
-            }
-            sleep(PAUSE.1).await;
-        }
-    }
-
     /// The archive has it: trims, and tells readers if they were not to see it before.
     async fn done(&self, batch: &Batch) {
         #[expect(clippy::cast_precision_loss, reason = "rows of a batch are few")]
         self.figures.batch_rows.observe(batch.entries.len() as f64);
-        let standing = self.log.standing();
-        while let Err(e) = self.log.archived(batch, &self.owned()).await {
-            tracing::debug!(error = %e, "the outbox could not be trimmed; trying again");
-            sleep(PAUSE.0).await;
-            if !batch.stands(&standing.borrow()) {
-                return;
-            }
-        }
+        let archived = storing::trim(self, batch).await;
         if self.log.ack() == Ack::Stored {
-            for entry in &batch.entries {
+            for entry in archived {
                 self.log.say(entry.room.into(), Frame::new(&entry.event).said());
             }
         }
+    }
+}
+
+impl Desk for Writer {
+    async fn store(&self, entries: &[Entry]) -> Result<Stored, ArchiveError> {
+        self.archive.store(entries).await
+    }
+
+    async fn quarantine(&self, entry: &Entry, error: &str) -> Result<(), ArchiveError> {
+        self.archive.quarantine(entry, error).await
+    }
+
+    async fn archived(&self, batch: &Batch) -> Result<BTreeSet<u8>, LogError> {
+        self.log.archived(batch, &self.owned()).await
+    }
+
+    fn stands(&self, batch: &Batch) -> bool {
+        batch.stands(&self.log.standing().borrow())
+    }
+
+    async fn pause(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    fn jitter(&self) -> f64 {
+        rand::rng().random_range(0.5..1.0)
+    }
+
+    fn failed(&self) {
+        self.figures.failures.inc();
+    }
+
+    fn stored(&self, stored: &Stored) {
+        for (room, seq) in &stored.conflicts {
+            tracing::error!(room = %room.0, %seq, "the archive has another event at this place");
+        }
+        self.figures.conflicts.inc_by(stored.conflicts.len() as u64);
+    }
+
+    fn put_aside(&self, entry: &Entry, error: &str) {
+        let (room, seq) = (entry.room.0, entry.event.seq);
+        tracing::error!(%room, %seq, error, "the archive refuses an event; it was put aside");
+        self.figures.quarantined.inc();
     }
 }
 
@@ -312,7 +277,7 @@ async fn read(writer: Weak<Writer>, lane: u8, batches: mpsc::Sender<Batch>) {
 }
 
 /// One batch: as much as there is, up to its bound, within the time that it may take to fill.
-async fn fill(writer: &Writer, lane: u8, outbox: &mut Outbox) -> Result<Batch, crate::log::LogError> {
+async fn fill(writer: &Writer, lane: u8, outbox: &mut Outbox) -> Result<Batch, LogError> {
     let mut batch = outbox.read(&writer.owned_in(lane), ROWS, Some(PATIENCE)).await?;
     let until = Instant::now() + FILL;
     while !batch.is_empty() && batch.entries.len() < ROWS && Instant::now() < until {
@@ -326,15 +291,8 @@ async fn fill(writer: &Writer, lane: u8, outbox: &mut Outbox) -> Result<Batch, c
 async fn store(writer: Weak<Writer>, mut batches: mpsc::Receiver<Batch>, stored: mpsc::Sender<Batch>) {
     while let Some(batch) = batches.recv().await {
         let Some(writer) = writer.upgrade() else { return };
-        if faults::is_on(Fault::BlindTrimming) {
-            writer.done(&batch).await;
-        }
         let since = Instant::now();
-        let mut is_stored = true;
-        for entries in batch.entries.chunks(ROWS) {
-            is_stored &= writer.keep_storing(&batch, entries).await.is_some();
-        }
-        if is_stored {
+        if storing::store(&*writer, &batch).await {
             writer.figures.store_seconds.observe(since.elapsed().as_secs_f64());
             drop(writer);
             if stored.send(batch).await.is_err() {

@@ -29,7 +29,7 @@ pub enum ArchiveErrorKind {
 }
 
 impl ArchiveError {
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: ArchiveErrorKind,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {

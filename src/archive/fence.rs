@@ -8,13 +8,13 @@ use super::{
     Archive, ArchiveError, ArchiveErrorKind,
     pods::{self, Fence, NOW},
     pool::{PATIENCE, leave, within},
-    room::{self, Held, Rooms},
+    room::{self, Held, Rooms, whole_since},
     rows::{self, Columns, id},
     shapes::Insert,
     store,
     transaction::{State, Work, attempts},
 };
-use crate::event::{Entry, RoomId, Seq};
+use crate::event::{Entry, RoomId};
 
 /// Entries that are taken from `returned` at a time.
 const PAGE: usize = 1000;
@@ -247,7 +247,7 @@ impl Agree {
         let mut changed = Rooms::new();
         for (room, old) in before {
             let Some(mut held) = room::lock(conn, &[room]).await?.remove(&room) else { continue };
-            let from: Seq = if held.epoch == old.epoch { old.tip } else { held.base };
+            let (from, owed) = whole_since(&old, &held);
             let params: Vec<Value> = vec![id(room.0), from.0.into(), held.tip.0.into()];
             let kept: Option<u64> = conn
                 .exec_first(
@@ -255,10 +255,10 @@ impl Agree {
                     params,
                 )
                 .await?;
-            if kept != Some(held.tip.0 - from.0) {
+            if kept != Some(owed) {
                 // This counts for a loss of the whole store too.
                 held.losses = losses;
-                held.move_on(conn, room).await?;
+                held.move_on().keep(conn, room).await?;
             }
             changed.insert(room, held);
         }

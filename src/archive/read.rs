@@ -208,7 +208,9 @@ impl Work for Settle {
         let Some(held) = rooms.get_mut(&self.0) else {
             return Ok(Head { extent: Extent::empty(losses), last_ts: 0 });
         };
-        held.settle(conn, self.0, losses).await?;
+        if let Some(ended) = held.settle(losses) {
+            ended.keep(conn, self.0).await?;
+        }
         let head = Head {
             extent: Extent {
                 epoch: held.epoch,

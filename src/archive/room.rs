@@ -9,17 +9,17 @@ use super::{
     rows::id,
     shapes::{Insert, MAX_BYTES, select_in},
 };
-use crate::event::{EPOCH_STRIDE, Entry, Epoch, Extent, RoomId, Seq, Shape};
+use crate::event::{EPOCH_STRIDE, Entry, Epoch, Event, Extent, RoomId, Seq, Shape};
 
 /// A room whose row is locked until the transaction ends.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) epoch: Epoch,
-    pub(super) base: Seq,
-    pub(super) tip: Seq,
-    pub(super) first: Seq,
-    pub(super) last_ts: i64,
-    pub(super) losses: u32,
+pub(crate) struct Held {
+    pub(crate) epoch: Epoch,
+    pub(crate) base: Seq,
+    pub(crate) tip: Seq,
+    pub(crate) first: Seq,
+    pub(crate) last_ts: i64,
+    pub(crate) losses: u32,
 }
 
 /// Rooms in the order in which everybody locks them.
@@ -62,7 +62,9 @@ pub(super) async fn of_entries(conn: &mut Conn, entries: &[Entry]) -> Result<Roo
         return Err(ArchiveError::new(ArchiveErrorKind::Refused, "another room has this one's name"));
     }
     for (room, held) in &mut rooms {
-        held.settle(conn, *room, losses).await?;
+        if let Some(ended) = held.settle(losses) {
+            ended.keep(conn, *room).await?;
+        }
     }
     Ok(rooms)
 }
@@ -88,7 +90,7 @@ pub(super) async fn lock(conn: &mut Conn, ids: &[RoomId]) -> Result<Rooms, Archi
 }
 
 async fn make(conn: &mut Conn, firsts: &[&Entry], losses: u32) -> Result<(), ArchiveError> {
-    let empty = Extent::empty(losses);
+    let empty = Held::empty(losses);
     let rows: Vec<Vec<Value>> = firsts
         .iter()
         .map(|entry| {
@@ -143,25 +145,48 @@ pub(super) async fn keep(conn: &mut Conn, rooms: &Rooms) -> Result<(), ArchiveEr
     insert.run(conn, &rows).await.map(drop)
 }
 
+/// An epoch that has ended, or turns out to have ended later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) epoch: Epoch,
+    pub(crate) base: Seq,
+    pub(crate) last: Seq,
+}
+
+impl Ended {
+    pub(super) async fn keep(self, conn: &mut Conn, room: RoomId) -> Result<(), ArchiveError> {
+        let row: Vec<Value> = vec![id(room.0), self.epoch.0.into(), self.base.0.into(), self.last.0.into()];
+        conn.exec_drop(
+            "INSERT INTO epochs (room_id, epoch, base, last) VALUES (?, ?, ?, ?)
+             ON DUPLICATE KEY UPDATE last = GREATEST(last, VALUES(last))",
+            row,
+        )
+        .await?;
+        Ok(())
+    }
+}
+
 impl Held {
+    /// A room that nobody has spoken in, in a store that lost a part this often.
+    pub(crate) fn empty(losses: u32) -> Self {
+        let Extent { epoch, base, tip, first, .. } = Extent::empty(losses);
+        Held { epoch, base, tip, first, last_ts: 0, losses }
+    }
+
     /// Takes the losses of the whole store into account that this room has not: with one new epoch, however
     /// many they were, since nobody was given a place in between.
-    pub(super) async fn settle(
-        &mut self,
-        conn: &mut Conn,
-        room: RoomId,
-        losses: u32,
-    ) -> Result<(), ArchiveError> {
-        if self.losses < losses {
+    #[must_use]
+    pub(crate) fn settle(&mut self, losses: u32) -> Option<Ended> {
+        (self.losses < losses).then(|| {
             self.losses = losses;
-            self.move_on(conn, room).await?;
-        }
-        Ok(())
+            self.move_on()
+        })
     }
 
     /// Ends the epoch at its tip and begins the next one far above.
-    pub(super) async fn move_on(&mut self, conn: &mut Conn, room: RoomId) -> Result<(), ArchiveError> {
-        past(conn, room, self.epoch, self.base, self.tip).await?;
+    #[must_use]
+    pub(crate) fn move_on(&mut self) -> Ended {
+        let ended = self.present();
         let is_bare = self.first == self.tip.next();
         self.epoch = Epoch(self.epoch.0 + 1);
         self.tip = Seq(self.tip.0 + EPOCH_STRIDE);
@@ -169,49 +194,64 @@ impl Held {
         if is_bare {
             self.first = self.tip.next();
         }
-        Ok(())
+        ended
     }
 
-    /// An entry that was stored: moves the tip, or the end of the epoch that it is of.
-    pub(super) async fn take(&mut self, conn: &mut Conn, entry: &Entry) -> Result<(), ArchiveError> {
-        let event = &entry.event;
+    fn present(&self) -> Ended {
+        Ended { epoch: self.epoch, base: self.base, last: self.tip }
+    }
+
+    /// May an event that is older than the present epoch be the oldest of the room? Then it matters whether the oldest
+    /// so far is the first of an epoch that has ended.
+    pub(crate) fn may_begin_with(&self, event: &Event) -> bool {
+        event.epoch < self.epoch && event.seq < self.first && self.first != self.base.next()
+    }
+
+    /// An event that was stored: moves the tip, or the end of the epoch that it is of. Of one that
+    /// [may begin the room](Held::may_begin_with), `begins` says what matters then.
+    #[must_use]
+    pub(crate) fn take(&mut self, event: &Event, begins: bool) -> Option<Ended> {
         self.last_ts = self.last_ts.max(event.ts);
         if event.epoch > self.epoch {
             // This archive was put back from a copy that is older than what the pods know.
-            past(conn, entry.room, self.epoch, self.base, self.tip).await?;
+            let ended = self.present();
             if self.first == self.tip.next() {
                 self.first = event.seq;
             }
             self.epoch = event.epoch;
             self.base = event.seq.before();
             self.tip = event.seq;
-        } else if event.epoch == self.epoch {
-            self.tip = self.tip.max(event.seq);
-        } else {
-            // A room whose past is not known here began as every room did in that epoch.
-            let base = Extent::empty(event.epoch.0.saturating_sub(1)).base.min(event.seq.before());
-            past(conn, entry.room, event.epoch, base, event.seq).await?;
-            // Retention took nothing from a room whose oldest event begins an epoch, so there is no hole between.
-            let begins =
-                self.first == self.base.next() || begins_an_epoch(conn, entry.room, self.first).await?;
-            if event.seq < self.first && begins {
-                self.first = event.seq;
-            }
+            return Some(ended);
         }
-        Ok(())
+        if event.epoch == self.epoch {
+            self.tip = self.tip.max(event.seq);
+            return None;
+        }
+        // A room whose past is not known here began as every room did in that epoch.
+        let base = Extent::empty(event.epoch.0.saturating_sub(1)).base.min(event.seq.before());
+        // Retention took nothing from a room whose oldest event begins an epoch, so there is no hole between.
+        if event.seq < self.first && (self.first == self.base.next() || begins) {
+            self.first = event.seq;
+        }
+        Some(Ended { epoch: event.epoch, base, last: event.seq })
+    }
+
+    /// The same, and keeps what has ended.
+    pub(super) async fn take_and_keep(&mut self, conn: &mut Conn, entry: &Entry) -> Result<(), ArchiveError> {
+        let (room, event) = (entry.room, &entry.event);
+        let begins = self.may_begin_with(event) && begins_an_epoch(conn, room, self.first).await?;
+        match self.take(event, begins) {
+            Some(ended) => ended.keep(conn, room).await,
+            None => Ok(()),
+        }
     }
 }
 
-/// An epoch that has ended, or turns out to have ended later.
-async fn past(conn: &mut Conn, room: RoomId, epoch: Epoch, base: Seq, last: Seq) -> Result<(), ArchiveError> {
-    let row: Vec<Value> = vec![id(room.0), epoch.0.into(), base.0.into(), last.0.into()];
-    conn.exec_drop(
-        "INSERT INTO epochs (room_id, epoch, base, last) VALUES (?, ?, ?, ?)
-         ON DUPLICATE KEY UPDATE last = GREATEST(last, VALUES(last))",
-        row,
-    )
-    .await?;
-    Ok(())
+/// Do the places of a room go on from the tip that it had, of these that it has got since? If not, something is missing
+/// in between. Gives after which seq so many events have to be there.
+pub(crate) fn whole_since(before: &Held, now: &Held) -> (Seq, u64) {
+    let from = if now.epoch == before.epoch { before.tip } else { now.base };
+    (from, now.tip.0 - from.0)
 }
 
 /// Is `first` the first seq of an epoch that has ended?

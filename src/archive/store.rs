@@ -112,7 +112,7 @@ pub(super) async fn take(
     for (room, highest) in highest(&sorted) {
         let held = rooms.get_mut(&room).expect("the rooms of all entries are held");
         for entry in highest {
-            held.take(conn, entry).await?;
+            held.take_and_keep(conn, entry).await?;
         }
     }
     room::keep(conn, &rooms).await?;
@@ -167,7 +167,7 @@ async fn conflicts(conn: &mut Conn, entries: &[&Entry]) -> Result<Vec<(RoomId, S
 
 /// The last entry of each epoch, per room, oldest epoch first; and the first of an epoch, which may be the
 /// oldest that is kept.
-fn highest<'a>(sorted: &[&'a Entry]) -> BTreeMap<RoomId, Vec<&'a Entry>> {
+pub(crate) fn highest<'a>(sorted: &[&'a Entry]) -> BTreeMap<RoomId, Vec<&'a Entry>> {
     let mut found: BTreeMap<RoomId, Vec<&Entry>> = BTreeMap::new();
     for entry in sorted {
         let of_room = found.entry(entry.room).or_default();

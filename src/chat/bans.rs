@@ -15,6 +15,7 @@ use super::{Chat, Client, Select};
 use crate::{
     clock,
     event::{Ban, Banned, RoomId, UserId, UserKind},
+    faults::{self, Fault},
     identity::Seal,
     log::LogError,
     packed::Generations,
@@ -31,17 +32,17 @@ const MOST_BANS: usize = 1000;
 
 /// Somebody at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     /// Who.
-    pub(super) user: UserId,
+    pub(crate) user: UserId,
     /// How they came by that.
-    pub(super) kind: UserKind,
+    pub(crate) kind: UserKind,
     /// From where.
-    pub(super) client: Client,
+    pub(crate) client: Client,
 }
 
 /// What this pod knows of bans.
-pub(super) struct Bans {
+pub(crate) struct Bans {
     seal: Arc<Seal>,
     rooms: RwLock<Rooms>,
     seen: Mutex<Generations<UserId, Seen>>,
@@ -85,13 +86,23 @@ struct Heard {
     taken: u64,
     /// The number of the last ban.
     last: i64,
+    /// A fault: the store did not answer the last time, and what it would have said is passed over.
+    passes_over: bool,
+}
+
+/// A question to the store for bans, on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    turn: u64,
+    /// Those after this number are asked for.
+    pub(crate) after: i64,
 }
 
 /// What is to be done about what was heard.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct News {
+pub(crate) struct News {
     /// Rooms that more people are shut out of than before.
-    rooms: Vec<RoomId>,
+    pub(crate) rooms: Vec<RoomId>,
     /// People who are shut out for another time than before.
     people: Vec<(RoomId, UserId, i64)>,
 }
@@ -170,16 +181,51 @@ impl Rooms {
 }
 
 impl Bans {
-    pub(super) fn new(seal: Arc<Seal>) -> Self {
+    pub(crate) fn new(seal: Arc<Seal>) -> Self {
         let seen = Mutex::new(Generations::new(REMEMBERED));
         Bans { seal, rooms: RwLock::default(), seen, heard: Mutex::default() }
     }
 
     /// Until when somebody is shut out of a room, in seconds since 1970; `None` when they are not.
     pub(super) fn until(&self, room: RoomId, visitor: Visitor) -> Option<i64> {
+        self.until_at(room, visitor, clock::seconds().cast_signed())
+    }
+
+    /// The same at another time, in seconds since 1970.
+    pub(crate) fn until_at(&self, room: RoomId, visitor: Visitor, now: i64) -> Option<i64> {
         let rooms = self.rooms.read().expect("no panic while locked");
-        let shut = rooms.0.get(&room)?;
-        shut.until(visitor, || self.disguise(visitor.client), clock::seconds().cast_signed())
+        rooms.0.get(&room)?.until(visitor, || self.disguise(visitor.client), now)
+    }
+
+    /// The store is to be asked.
+    pub(crate) fn ask(&self) -> Asked {
+        let mut heard = self.heard.lock().expect("no panic while locked");
+        heard.asked += 1;
+        let overlap = if faults::is_on(Fault::MissedBans) { 0 } else { OVERLAP };
+        Asked { turn: heard.asked, after: (heard.last - overlap).max(0) }
+    }
+
+    /// The store did not answer: it is asked for the same the next time.
+    pub(crate) fn not_heard(&self) {
+        let is_fault = faults::is_on(Fault::MissedBans);
+        self.heard.lock().expect("no panic while locked").passes_over |= is_fault;
+    }
+
+    /// Takes in what the store said, at this time in seconds since 1970.
+    pub(crate) fn hear(&self, asked: Asked, rows: &[(i64, Ban)], now: i64) -> News {
+        let mut heard = self.heard.lock().expect("no panic while locked");
+        if asked.turn < heard.taken {
+            // Whoever asked later knows all this, and what became of it.
+            return News::default();
+        }
+        heard.taken = asked.turn;
+        heard.last = rows.iter().map(|(n, _)| *n).fold(heard.last, i64::max);
+        if std::mem::take(&mut heard.passes_over) {
+            return News::default();
+        }
+        let rows: Vec<_> = rows.iter().map(|(_, ban)| *ban).collect();
+        let mut rooms = self.rooms.write().expect("no panic while locked");
+        rooms.hear(&rows, asked.after == 0, now)
     }
 
     /// How many people are shut out of a room.
@@ -284,23 +330,9 @@ impl Chat {
 
     async fn heard_of_bans(&self) -> Result<News, LogError> {
         let bans = self.doors.bans();
-        let lock = || bans.heard.lock().expect("no panic while locked");
-        let (asked, after) = {
-            let mut heard = lock();
-            heard.asked += 1;
-            (heard.asked, (heard.last - OVERLAP).max(0))
-        };
-        let rows = self.log.bans(after).await?;
-        let mut heard = lock();
-        if asked < heard.taken {
-            // Whoever asked later knows all this, and what became of it.
-            return Ok(News::default());
-        }
-        heard.taken = asked;
-        heard.last = rows.iter().map(|(n, _)| *n).fold(heard.last, i64::max);
-        let rows: Vec<_> = rows.into_iter().map(|(_, ban)| ban).collect();
-        let mut rooms = bans.rooms.write().expect("no panic while locked");
-        Ok(rooms.hear(&rows, after == 0, clock::seconds().cast_signed()))
+        let asked = bans.ask();
+        let rows = self.log.bans(asked.after).await.inspect_err(|_| bans.not_heard())?;
+        Ok(bans.hear(asked, &rows, clock::seconds().cast_signed()))
     }
 }
 

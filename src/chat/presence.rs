@@ -24,8 +24,8 @@ mod tests;
 use here::{Entered, Here};
 use telling::Telling;
 
-pub(super) use shared::Shared;
-pub(super) use telling::{Change, Rules};
+pub(crate) use shared::Shared;
+pub(crate) use telling::{Change, Rules};
 
 /// The people of one room of a pod that is alone.
 #[derive(Debug)]

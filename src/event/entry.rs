@@ -40,6 +40,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An event that somebody was shown, by a pod that did not take it itself. Its key is that of a speaker with a session.
+    pub fn of_shown(room: RoomId, event: Event) -> Self {
+        let said =
+            event.client_id.as_ref().zip(event.text.as_deref().and_then(|text| text.parse::<Text>().ok()));
+        let key = said.map(|(client_id, text)| Key::new(event.user.id.0, client_id, &text));
+        Entry { room, event, key }
+    }
+
     /// Is it of a room with members? Those are called by their UUIDs, and no slug looks like one.
     pub fn has_members(&self) -> bool {
         const HYPHENATED: usize = 36;

@@ -53,7 +53,7 @@ pub(super) async fn answer(call: &mut Call, entry: Entry, start: &Start) -> Resu
     let from = seen_from(chat, room, session.user.id).await?;
     let feed = Arc::clone(visit.room().feed());
     let mut listener = feed.listen();
-    let Beginning { mut gap, newest, mut at, extent } = begin(&call.app, &feed, start, from).await?;
+    let Beginning { mut gap, newest, mut at, extent } = begin(&*call.app, &feed, start, from).await?;
     let until = Instant::now() + WAIT;
     let expires = Instant::now() + Duration::from_secs(session.expires.saturating_sub(clock::seconds()));
     // Nothing yet is not nothing at all: that is seen below.
@@ -61,7 +61,7 @@ pub(super) async fn answer(call: &mut Call, entry: Entry, start: &Start) -> Resu
     while told.is_empty() && gap.is_none() {
         let heard = listener.hear(at.seq, MOST);
         let held = Held { frames: heard.frames, extent: heard.extent };
-        let (frames, extent) = start::after(&call.app, held, room, at.seq, EVENTS).await?;
+        let (frames, extent) = start::after(&*call.app, held, room, at.seq, EVENTS).await?;
         told = tell(frames, at, &extent.seen_from(from));
         if told.is_empty() {
             tokio::select! {

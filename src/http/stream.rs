@@ -17,13 +17,13 @@ use super::{
     line::Seat,
     poll,
     problem::Problem,
-    start::{self, Beginning, asked, begin},
+    start::{self, Beginning, Then, asked, begin, gaps_at, then},
 };
 use crate::{
     chat::{Endings, Select, Visit},
     event::{Cursor, Extent, Frame, Gap, Room, RoomKind, Seq, User},
     faults::{self, Fault},
-    hub::{Feed, Plan, Start, crossings, gaps_before, gaps_to, plan},
+    hub::{Feed, Start},
     identity::Session,
     log::{LogError, LogErrorKind},
 };
@@ -226,7 +226,7 @@ impl Writer {
         let feed = Arc::clone(visit.room().feed());
         let room = feed.room();
         let sees_from = self.seen_from(room, user).await?;
-        let Beginning { gap, newest, mut at, extent } = begin(&self.app, &feed, start, sees_from).await?;
+        let Beginning { gap, newest, mut at, extent } = begin(&*self.app, &feed, start, sees_from).await?;
         // A client that is cut off between this and the gap must be told of the gap when it comes back.
         let from = gap.as_ref().map_or(at, |gap| gap.from.unwrap_or(Cursor::NOWHERE));
         let is_room = room.kind != RoomKind::Inbox;
@@ -245,21 +245,20 @@ impl Writer {
             self.push_gap(&gap);
         }
         at = self.push_events(&newest, at, &extent).await?;
-        let extent = loop {
+        let crossed = loop {
             let held = feed.after(at.seq, STEP);
-            let (frames, extent) = start::after(&self.app, held, room, at.seq, EVENTS).await?;
+            let (frames, extent) = start::after(&*self.app, held, room, at.seq, EVENTS).await?;
             let extent = extent.seen_from(sees_from);
-            if !frames.is_empty() {
-                at = self.push_events(&frames, at, &extent).await?;
-            } else if let Plan::GapThenAfter(gap, to) = plan(&Start::After(at), &extent) {
-                // What was still to come has gone meanwhile.
-                self.push_gap(&gap);
-                at = to;
-            } else {
-                break extent;
+            match then(&frames, at, &extent) {
+                Then::Give => at = self.push_events(&frames, at, &extent).await?,
+                Then::Skip(gap, to) => {
+                    self.push_gap(&gap);
+                    at = to;
+                }
+                Then::Live(crossed) => break crossed,
             }
         };
-        for gap in crossings(at, extent.epoch, &extent) {
+        for gap in crossed {
             self.push_gap(&gap);
             at = gap.to;
         }
@@ -276,9 +275,7 @@ impl Writer {
         extent: &Extent,
     ) -> Result<Cursor, Stop> {
         for frame in frames {
-            // A gap that was told to those who read live is only a place here: this reader may come from another.
-            let gaps = if frame.is_gap() { gaps_to } else { gaps_before };
-            for gap in gaps(at, frame.cursor, extent) {
+            for gap in gaps_at(at, frame, extent) {
                 self.push_gap(&gap);
             }
             if !frame.is_gap() {

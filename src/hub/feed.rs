@@ -6,14 +6,14 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Ears, Memory,
+    Ears, LATELY_MS, Memory,
     listener::{Asides, Heard, Listener},
     order::{Look, Next, Order, Read, Verdict},
     resume,
     tail::Tail,
 };
 use crate::{
-    event::{Cursor, Extent, Frame, LogId, MOST_ENTRIES, Room, RoomKind, Seq},
+    event::{Cursor, Entry, Event, Extent, Frame, LogId, MOST_ENTRIES, Room, RoomKind, Seq},
     log::{LogError, LogErrorKind},
     readers::{Joined, Place, Postbox, Source},
 };
@@ -115,6 +115,16 @@ impl Feed {
         state.tail.last(count, extent.first)
     }
 
+    /// The events of a room in memory that are of this time or later, in ms since 1970.
+    pub(super) fn shown(&self, since: i64) -> Vec<Entry> {
+        if self.room.kind == RoomKind::Inbox {
+            return Vec::new();
+        }
+        let frames = self.lock().tail.since(since);
+        let event = |frame: &Frame| serde_json::from_slice::<Event>(&frame.json()).ok();
+        frames.iter().filter_map(event).map(|event| Entry::of_shown(self.room.id, event)).collect()
+    }
+
     /// What is in memory above `after`, about `limit` bytes of it, and the log at this moment.
     pub fn after(&self, after: Seq, limit: usize) -> Held {
         let state = self.lock();
@@ -151,7 +161,7 @@ impl Feed {
     }
 
     /// Waits until the log has been read in.
-    pub(super) async fn opened(&self) -> Result<(), LogError> {
+    pub(crate) async fn opened(&self) -> Result<(), LogError> {
         let mut changed = self.changed.subscribe();
         loop {
             match &self.lock().opened {
@@ -180,7 +190,7 @@ impl Feed {
         is_behind
     }
 
-    pub(super) fn fail(&self, kind: LogErrorKind) {
+    pub(crate) fn fail(&self, kind: LogErrorKind) {
         self.lock().opened = Opened::Failed(kind);
         self.changed.send_modify(|n| *n += 1);
     }
@@ -233,7 +243,7 @@ impl Feed {
     }
 
     /// Waits until everything up to `place` is here.
-    pub(super) async fn reached(&self, place: Cursor) {
+    pub(crate) async fn reached(&self, place: Cursor) {
         let mut changed = self.changed.subscribe();
         while self.tip() < place {
             // The sender is this feed's own.
@@ -316,6 +326,8 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        let newest = self.lock().tail.newest();
+        self.ears.keep(|| self.shown(newest - LATELY_MS));
         let held = self.lock().tail.bytes();
         self.memory.adjust(held, 0);
     }

@@ -12,7 +12,7 @@ use rand::RngExt;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    Feed, Hub,
+    Feed, Feeds, Hub, ReadLog,
     order::{Look, Next, Read},
 };
 use crate::{
@@ -60,48 +60,76 @@ impl Repair {
     /// Does what there is to do; gives when to look again.
     async fn look(&self, feed: &Feed, backoff: &mut Backoff) -> Option<Duration> {
         let _turn = self.reads.acquire().await.expect("it is never closed");
-        let read = match feed.look() {
-            Look::Nothing => return None,
-            Look::Again => return Some(EARLY),
-            Look::Read(read) => read,
-        };
-        self.hub.feeds.repairs.fetch_add(1, Ordering::Relaxed);
-        let (log, found) = match self.read(feed, &read).await {
-            Ok(read) => read,
-            Err(e) => {
-                feed.put_off();
-                if !self.is_out.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(error = %e, "holes cannot be read from the log; trying again");
-                }
-                return Some(backoff.next());
+        let draw = rand::rng().random();
+        let looked = look(&self.hub.feeds, &self.hub.log, feed, backoff, draw).await;
+        match looked.read {
+            Some(Err(e)) if !self.is_out.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(error = %e, "holes cannot be read from the log; trying again");
             }
-        };
-        if self.is_out.swap(false, Ordering::Relaxed) {
-            tracing::info!("holes can be read from the log again");
-        }
-        let covered = found.last().filter(|_| found.len() == STEP).map_or(Seq::MAX, |last| last.cursor.seq);
-        let (next, gaps) = feed.settle(&read, log, found, covered);
-        self.hub.feeds.gaps.fetch_add(gaps as u64, Ordering::Relaxed);
-        match next {
-            Next::Done => None,
-            Next::Look => {
-                *backoff = Backoff::default();
-                Some(Duration::ZERO)
+            Some(Ok(())) if self.is_out.swap(false, Ordering::Relaxed) => {
+                tracing::info!("holes can be read from the log again");
             }
-            Next::Retry => Some(backoff.next()),
+            _ => {}
         }
-    }
-
-    /// The extent first: what it says is over is over when the events are read.
-    async fn read(&self, feed: &Feed, read: &Read) -> Result<(Option<Extent>, Vec<Frame>), LogError> {
-        let log = &self.hub.log;
-        let extent = if read.afresh { Some(log.extent(feed.room()).await?) } else { None };
-        Ok((extent, log.read(feed.room(), read.after.seq, STEP).await?))
+        looked.pause
     }
 }
 
+/// What came of one look after a feed.
+pub(crate) struct Looked {
+    /// When to look again; `None`: there is nothing more to look after.
+    pub(crate) pause: Option<Duration>,
+    /// Whether the log could be read, if it was to be.
+    read: Option<Result<(), LogError>>,
+}
+
+/// Does what there is to do for a feed. A wait is drawn by `draw`, from 0 to 1.
+pub(crate) async fn look<L: ReadLog>(
+    feeds: &Feeds,
+    log: &L,
+    feed: &Feed,
+    backoff: &mut Backoff,
+    draw: f64,
+) -> Looked {
+    let read = match feed.look() {
+        Look::Nothing => return Looked { pause: None, read: None },
+        Look::Again => return Looked { pause: Some(EARLY), read: None },
+        Look::Read(read) => read,
+    };
+    feeds.repairs.fetch_add(1, Ordering::Relaxed);
+    let (extent, found) = match read_hole(log, feed, &read).await {
+        Ok(read) => read,
+        Err(e) => {
+            feed.put_off();
+            return Looked { pause: Some(backoff.next(draw)), read: Some(Err(e)) };
+        }
+    };
+    let covered = found.last().filter(|_| found.len() == STEP).map_or(Seq::MAX, |last| last.cursor.seq);
+    let (next, gaps) = feed.settle(&read, extent, found, covered);
+    feeds.gaps.fetch_add(gaps as u64, Ordering::Relaxed);
+    let pause = match next {
+        Next::Done => None,
+        Next::Look => {
+            *backoff = Backoff::default();
+            Some(Duration::ZERO)
+        }
+        Next::Retry => Some(backoff.next(draw)),
+    };
+    Looked { pause, read: Some(Ok(())) }
+}
+
+/// The extent first: what it says is over is over when the events are read.
+async fn read_hole<L: ReadLog>(
+    log: &L,
+    feed: &Feed,
+    read: &Read,
+) -> Result<(Option<Extent>, Vec<Frame>), LogError> {
+    let extent = if read.afresh { Some(log.extent(feed.room()).await?) } else { None };
+    Ok((extent, log.read(feed.room(), read.after.seq, STEP).await?))
+}
+
 /// Waits that double, each drawn from its upper half so that not all come back at once.
-struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
@@ -110,10 +138,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    fn next(&mut self, draw: f64) -> Duration {
         let wait = self.0;
         self.0 = (2 * wait).min(BACKOFF.1);
-        wait.mul_f64(rand::rng().random_range(0.5..1.0))
+        wait.mul_f64(0.5 + draw / 2.0)
     }
 }
 
@@ -124,7 +152,7 @@ mod tests {
     #[test]
     fn waits_grow_up_to_two_seconds() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..20).map(|_| backoff.next()).collect();
+        let waits: Vec<_> = (0..20).map(|_| backoff.next(rand::rng().random())).collect();
         assert!(waits[0] >= BACKOFF.0 / 2 && waits[0] < BACKOFF.0);
         assert!(waits[19] >= BACKOFF.1 / 2 && waits.iter().all(|wait| *wait < BACKOFF.1));
     }

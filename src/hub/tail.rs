@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use super::resume::end_of;
-use crate::event::{Epoch, Extent, Frame, LogId, Seq, Taken};
+use crate::{
+    event::{Epoch, Extent, Frame, LogId, Seq, Taken},
+    faults::{self, Fault},
+};
 
 /// Frames of the newest events, with a gap wherever one is missing, bounded in bytes.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ impl Tail {
 
     /// The next event of this log. A deletion takes the texts that it is about out of memory.
     pub(super) fn push(&mut self, frame: Frame, log: LogId) {
-        if let Some(taken) = frame.takes(log) {
+        if let Some(taken) = frame.takes(log).filter(|_| !faults::is_on(Fault::NoScrub)) {
             self.scrub(taken);
         }
         self.bytes += frame.bytes().len();
@@ -74,6 +77,21 @@ impl Tail {
             fits
         });
         Some(frames.cloned().collect())
+    }
+
+    /// The events that are of this time or later, in ms since 1970. Times do not go back within a log.
+    pub(super) fn since(&self, since: i64) -> Vec<Frame> {
+        let is_late = |frame: &&Frame| Frame::ts_of(&frame.json()).is_none_or(|ts| ts >= since);
+        let newest = self.frames.iter().rev().filter(|frame| !frame.is_gap()).take_while(is_late);
+        let mut found: Vec<Frame> = newest.cloned().collect();
+        found.reverse();
+        found
+    }
+
+    /// The time of the newest event, in ms since 1970; 0 when there is none.
+    pub(super) fn newest(&self) -> i64 {
+        let newest = self.frames.iter().rev().find(|frame| !frame.is_gap());
+        newest.and_then(|frame| Frame::ts_of(&frame.json())).unwrap_or_default()
     }
 
     /// The newest `count` events, if all of them are here; below `first_kept` the log has no others. Without gaps.

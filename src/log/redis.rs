@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 use bytes::Bytes;
@@ -17,32 +17,33 @@ use uuid::Uuid;
 use super::{Ack, LogError, LogErrorKind};
 use crate::{
     archive::{Archive, ArchiveError},
+    clock,
     event::{Entry, LogId, Seq},
 };
 
-mod append;
-mod call;
+pub(crate) mod append;
+pub(crate) mod call;
 mod check;
 mod figures;
-mod generation;
-mod held;
+pub(crate) mod generation;
+pub(crate) mod held;
 mod inbox;
-mod keys;
+pub(crate) mod keys;
 mod link;
 mod list;
 mod mail;
 mod marks;
 mod members;
 #[cfg(test)]
-mod model;
-mod outbox;
+pub(crate) mod model;
+pub(crate) mod outbox;
 pub(crate) mod presence;
-mod read;
+pub(crate) mod read;
 mod renames;
-mod stored;
+pub(crate) mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tips;
+pub(crate) mod tips;
 
 pub use figures::RedisFigures;
 pub use generation::Server;
@@ -58,7 +59,9 @@ use link::{Link, Wire};
 use stored::Stored;
 
 /// Bytes of events that a pod holds until the archive has them; over it nothing more is taken.
-const HELD: usize = 64 << 20;
+pub(crate) const HELD: usize = 64 << 20;
+/// For how long an event that was shown may be held by nobody, in ms: until its pod has its answer, or gives it up.
+pub(crate) const SHOWN_MS: i64 = 60_000;
 
 static FORGET: std::sync::LazyLock<Script> =
     std::sync::LazyLock::new(|| Script::new(include_str!("redis/forget.lua")));
@@ -89,7 +92,7 @@ pub enum Standing {
 
 impl Standing {
     /// Is this what is agreed on?
-    fn is(&self, agreed: &Agreed) -> bool {
+    pub(crate) fn is(&self, agreed: &Agreed) -> bool {
         matches!(self, Standing::Agreed(present) if present == agreed)
     }
 }
@@ -136,7 +139,11 @@ pub struct RedisLog {
     stored: Stored,
     figures: RedisFigures,
     gone: presence::GoneEar,
+    shown: OnceLock<Shown>,
 }
+
+/// Gives what readers here were shown since a time, in ms since 1970.
+type Shown = Box<dyn Fn(i64) -> Vec<Entry> + Send + Sync>;
 
 impl std::fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -169,6 +176,7 @@ impl RedisLog {
             stored: Stored::default(),
             figures: RedisFigures::new(),
             gone: presence::GoneEar::default(),
+            shown: OnceLock::new(),
         }))
     }
 
@@ -211,6 +219,19 @@ impl RedisLog {
     /// What this pod has taken and the archive does not have.
     pub fn held(&self) -> Vec<Entry> {
         self.lock_held().all()
+    }
+
+    /// From now on `shown` is asked for what readers here were shown since a time, in ms since 1970; once for all.
+    pub fn remember_shown(&self, shown: impl Fn(i64) -> Vec<Entry> + Send + Sync + 'static) {
+        _ = self.shown.set(Box::new(shown));
+    }
+
+    /// What readers here were shown lately and the archive may not have.
+    pub fn shown(&self) -> Vec<Entry> {
+        match self.shown.get() {
+            Some(shown) if self.ack == Ack::Buffered => shown(clock::millis() - SHOWN_MS),
+            _ => Vec::new(),
+        }
     }
 
     /// All of that is safe now.
@@ -282,6 +303,12 @@ impl RedisLog {
     async fn ready_on(&self, link: &Link) -> Result<(Wire, Agreed), LogError> {
         let agreed = self.agreed()?;
         let wire = link.wire().await?;
+        if wire.run_id == agreed.run_id {
+            return Ok((wire, agreed));
+        }
+        // It may lead to a process that is no more, which shows only when something is sent.
+        link.forget(&wire);
+        let wire = link.wire().await?;
         if wire.run_id != agreed.run_id {
             self.suspect();
             return Err(fenced());
@@ -313,7 +340,7 @@ fn trimmed_below(first: Seq) -> Bytes {
 }
 
 /// Nothing is agreed on, or not this: the pods say in the log what they do about it.
-fn fenced() -> LogError {
+pub(crate) fn fenced() -> LogError {
     LogError::from(LogErrorKind::Unavailable).told()
 }
 

@@ -4,11 +4,11 @@ use crate::{archive::Fence, log::Server};
 
 /// What this pod has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Me {
+pub(crate) struct Me {
     /// The generation that it works in.
-    pub(super) standing: Option<i64>,
+    pub(crate) standing: Option<i64>,
     /// The last generation for which it gave back what it held.
-    pub(super) gave_back: i64,
+    pub(crate) gave_back: i64,
 }
 
 /// How often a pod took up a generation, and how often of these it had been left out.

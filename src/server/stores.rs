@@ -82,6 +82,9 @@ pub(super) async fn open(config: &Config, feeds: &Arc<Feeds>) -> io::Result<Stor
                 None => Backplane::redis(redis, ear)?,
             };
             let many = join(redis, archive, ack, nats.is_none(), backplane.clone(), lag_seconds).await?;
+            let shown = Arc::clone(feeds);
+            shown.remember_shown();
+            many.log.remember_shown(move |since| shown.shown(since));
             Ok(Stores { log: Log::Redis(Arc::clone(&many.log)), backplane, many: Some(many), missed })
         }
     }

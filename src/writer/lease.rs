@@ -3,9 +3,25 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::log::Owned;
+
+/// Of these partitions, those that a pod should take or keep, when these pods live; and of those that it owns, the ones
+/// that it should give back.
+pub(crate) fn shares(
+    pod: Uuid,
+    partitions: impl Iterator<Item = u8>,
+    pods: &[Uuid],
+    owned: &[Owned],
+) -> (Vec<u8>, Vec<u8>) {
+    let (mine, others): (Vec<u8>, Vec<u8>) =
+        partitions.partition(|partition| rightful(*partition, pods) == Some(pod));
+    let surplus = owned.iter().map(|owned| owned.partition).filter(|p| others.contains(p)).collect();
+    (mine, surplus)
+}
+
 /// The pod whose partition this should be: the one with the highest hash together with it, so that when a pod comes
 /// or goes only its own share moves. `None` when there are no pods.
-pub(super) fn rightful(partition: u8, pods: &[Uuid]) -> Option<Uuid> {
+fn rightful(partition: u8, pods: &[Uuid]) -> Option<Uuid> {
     pods.iter().copied().max_by_key(|pod| {
         let hash: [u8; 32] =
             Sha256::new().chain_update(pod.as_bytes()).chain_update([partition]).finalize().into();

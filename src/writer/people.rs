@@ -14,7 +14,7 @@ use super::Writer;
 use crate::log::{LogError, Ward};
 
 /// How often it is looked.
-const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
 /// A pod that has people but was never seen alive may have just started, for so long.
 const STRANGE: Duration = Duration::from_secs(15);
 /// Steps in one look at most, so that a pod that died is not noticed late where very many leave.
@@ -58,7 +58,7 @@ impl Writer {
 
 /// Which pods died.
 #[derive(Debug, Default)]
-struct Graves {
+pub(crate) struct Graves {
     live: HashSet<Uuid>,
     /// Lived once.
     known: HashSet<Uuid>,
@@ -67,13 +67,13 @@ struct Graves {
 }
 
 impl Graves {
-    fn look(&mut self, live: &[Uuid]) {
+    pub(crate) fn look(&mut self, live: &[Uuid]) {
         self.live = live.iter().copied().collect();
         self.known.extend(live);
     }
 
     /// These have people.
-    fn find(&mut self, pods: &HashSet<Uuid>, now: Instant) {
+    pub(crate) fn find(&mut self, pods: &HashSet<Uuid>, now: Instant) {
         self.known.retain(|pod| self.live.contains(pod) || pods.contains(pod));
         self.strange.retain(|pod, _| pods.contains(pod) && !self.known.contains(pod));
         for pod in pods.iter().filter(|pod| !self.known.contains(*pod)) {
@@ -81,7 +81,7 @@ impl Graves {
         }
     }
 
-    fn is_dead(&self, pod: &Uuid, now: Instant) -> bool {
+    pub(crate) fn is_dead(&self, pod: &Uuid, now: Instant) -> bool {
         !self.live.contains(pod)
             && (self.known.contains(pod)
                 || self.strange.get(pod).is_some_and(|since| now >= *since + STRANGE))

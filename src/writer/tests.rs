@@ -184,6 +184,34 @@ async fn what_an_owner_did_not_finish_the_next_one_does_and_nothing_comes_twice(
 }
 
 #[tokio::test]
+async fn who_lost_a_partition_is_told_that_it_trimmed_nothing() {
+    let bed = Bed::new(Ack::Stored).await;
+    let (ann, bob) = (user("Ann"), user("Bob"));
+    bed.archive.know(&bob, None).await.unwrap();
+    let room = Room::from(&"lobby".parse::<crate::event::Slug>().unwrap());
+    let who = Who(ann.id.0);
+    let append = Append { room: room.clone(), user: ann, who, draft: message("a"), ack: None };
+    let log = bed.log.clone();
+    let speaking = tokio::spawn(async move { log.append(append).await });
+    let [one, other] = [Uuid::now_v7(), Uuid::now_v7()];
+    let mut first = Owner::new(&bed, one).await;
+    let batch = loop {
+        let batch = first.outbox.read(&first.owned, 10, Some(Duration::from_secs(1))).await.unwrap();
+        if !batch.is_empty() {
+            break batch;
+        }
+    };
+    first.give_back(one).await;
+    let second = Owner::new(&bed, other).await;
+    // What it says of a batch is what readers may be told: the log's end, as they see it, is not there yet.
+    assert!(bed.redis_log.archived(&batch, &first.owned).await.unwrap().is_empty());
+    assert_eq!(bed.log.extent(&room).await.unwrap().tip, Seq(0));
+    let partition = LogId::from(room.id).partition();
+    assert_eq!(bed.redis_log.archived(&batch, &second.owned).await.unwrap(), [partition].into());
+    assert_eq!(speaking.await.unwrap().unwrap().cursor.seq, Seq(1));
+}
+
+#[tokio::test]
 async fn an_inbox_keeps_the_newest_and_knows_what_it_had() {
     let bed = Bed::new(Ack::Buffered).await;
     let (ann, bob, cho) = (user("Ann"), user("Bob"), user("Cho"));

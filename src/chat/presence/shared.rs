@@ -49,7 +49,7 @@ struct Flight {
 
 /// One room of a pod among many.
 #[derive(Debug)]
-pub(in crate::chat) struct Shared {
+pub(crate) struct Shared {
     here: Here,
     telling: Telling,
     waiting: Packed<UserId, Waiting>,
@@ -74,7 +74,7 @@ pub(in crate::chat) struct Shared {
 
 impl Shared {
     /// An empty room.
-    pub(in crate::chat) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Shared {
             here: Here::new(rules.grace),
             telling: Telling::new(rules),
@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// A stream of this person opens here.
-    pub(in crate::chat) fn enter(&mut self, user: UserId, name: &Name, kind: UserKind) {
+    pub(crate) fn enter(&mut self, user: UserId, name: &Name, kind: UserKind) {
         let is_renamed = self.here.rename(user, name) == Renamed::Changed;
         match self.here.enter(user, name, kind) {
             Entered::New => self.touch(user, false),
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// A stream of this person here is over.
-    pub(in crate::chat) fn leave(&mut self, user: UserId, now: Instant) {
+    pub(crate) fn leave(&mut self, user: UserId, now: Instant) {
         if self.here.leave(user, now) == Ended::Stays {
             return;
         }
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// This person has another name now; true when they were in here.
-    pub(in crate::chat) fn rename(&mut self, user: UserId, name: &Name) -> bool {
+    pub(crate) fn rename(&mut self, user: UserId, name: &Name) -> bool {
         self.telling.rename(user, name);
         match self.here.rename(user, name) {
             Renamed::Changed if self.here.find(&user).is_some() => self.touch(user, true),
@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// This person, who may be in on another pod alone, has this name.
-    pub(in crate::chat) fn name(&mut self, user: UserId, name: &Name) {
+    pub(crate) fn name(&mut self, user: UserId, name: &Name) {
         if self.named.get_mut(&user).is_some_and(|known| known == name) {
             return;
         }
@@ -146,7 +146,7 @@ impl Shared {
     }
 
     /// The server has another life and forgot everybody: they are all told again, and those in their grace too.
-    pub(in crate::chat) fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         let all: Vec<UserId> = self.here.people().map(|user| user.id).collect();
         for user in all {
             self.touch(user, true);
@@ -159,7 +159,7 @@ impl Shared {
     }
 
     /// The server took this pod for dead: whoever is here is told again.
-    pub(in crate::chat) fn tell_again(&mut self) {
+    pub(crate) fn tell_again(&mut self) {
         let all: Vec<UserId> = self.here.present().map(|user| user.id).collect();
         for user in all {
             self.touch(user, true);
@@ -176,18 +176,18 @@ impl Shared {
     }
 
     /// Is there something to tell the server?
-    pub(in crate::chat) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.to_name.is_empty()
     }
 
     /// Does the server have this room for this pod, if it has forgotten nothing?
-    pub(in crate::chat) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         !self.here.is_quiet() && self.waiting.is_empty() && self.flying.is_empty()
     }
 
     /// Up to `limit` moves to tell the server now; [`Shared::landed`] or [`Shared::failed`] has to come before the
     /// next. With `Quiet::Yes` nobody is told of who comes.
-    pub(in crate::chat) fn take(&mut self, room: RoomId, limit: usize, quiet: Quiet) -> Vec<Move> {
+    pub(crate) fn take(&mut self, room: RoomId, limit: usize, quiet: Quiet) -> Vec<Move> {
         let next: Vec<UserId> = self.waiting.entries().iter().take(limit).map(|(user, _)| *user).collect();
         let mut moves = Vec::with_capacity(next.len());
         for user in next {
@@ -215,7 +215,7 @@ impl Shared {
     }
 
     /// The server did all of them.
-    pub(in crate::chat) fn landed(&mut self, moved: &[Moved]) {
+    pub(crate) fn landed(&mut self, moved: &[Moved]) {
         let flying = std::mem::take(&mut self.flying);
         if self.unheard.len() > UNHEARD {
             self.unheard = Packed::default();
@@ -237,7 +237,7 @@ impl Shared {
     }
 
     /// Some of them may have been done.
-    pub(in crate::chat) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         for (user, flight) in std::mem::take(&mut self.flying).into_entries() {
             self.touch(user, true);
             if let Some(waiting) = self.waiting.get_mut(&user) {
@@ -252,7 +252,7 @@ impl Shared {
     }
 
     /// What the server said to all pods. Gives what to tell the others here.
-    pub(in crate::chat) fn hear(&mut self, passed: Passed, now: Instant) -> Option<Change> {
+    pub(crate) fn hear(&mut self, passed: Passed, now: Instant) -> Option<Change> {
         let Passed { turn, joined, left, online } = passed;
         self.heard += 1;
         if turn > self.turn {
@@ -274,19 +274,19 @@ impl Shared {
     }
 
     /// How often the number of people was heard; for [`Shared::counted`].
-    pub(in crate::chat) fn heard(&self) -> u64 {
+    pub(crate) fn heard(&self) -> u64 {
         self.heard
     }
 
     /// The server was asked how many people there are, when that had been heard `heard` times.
-    pub(in crate::chat) fn counted(&mut self, online: usize, heard: u64) {
+    pub(crate) fn counted(&mut self, online: usize, heard: u64) {
         if self.heard == heard {
             self.online = Some(online);
         }
     }
 
     /// What has become due by now.
-    pub(in crate::chat) fn tick(&mut self, now: Instant) -> Option<Change> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Change> {
         while let Some(user) = self.here.gone(now) {
             let id = user.id;
             if let Some(waiting) = self.waiting.get_mut(&id) {
@@ -299,29 +299,29 @@ impl Shared {
     }
 
     /// When [`Shared::tick`] is to be called next.
-    pub(in crate::chat) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.here.due().into_iter().chain(self.telling.due()).min()
     }
 
     /// Does the server know of this person here, and has the room heard of it?
-    pub(in crate::chat) fn is_settled(&mut self, user: &UserId) -> bool {
+    pub(crate) fn is_settled(&mut self, user: &UserId) -> bool {
         self.waiting.get_mut(user).is_none()
             && self.flying.get_mut(user).is_none()
             && self.unheard.get_mut(user).is_none()
     }
 
     /// Are so few yet to be heard of that whoever waits for one may look at each? In a storm they look less often.
-    pub(in crate::chat) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.unheard.len() <= CALM
     }
 
     /// Nobody waits for it any more.
-    pub(in crate::chat) fn give_up(&mut self, user: &UserId) {
+    pub(crate) fn give_up(&mut self, user: &UserId) {
         self.unheard.remove(user);
     }
 
     /// How many people are in on all pods, as far as is known here.
-    pub(in crate::chat) fn online(&self) -> usize {
+    pub(crate) fn online(&self) -> usize {
         let here = self.here.online();
         match self.online {
             Some(online) if self.waiting.is_empty() && self.flying.is_empty() => online,
@@ -331,7 +331,7 @@ impl Shared {
     }
 
     /// Who is in on this pod, up to `limit` of them.
-    pub(in crate::chat) fn people(&self, limit: usize) -> Vec<User> {
+    pub(crate) fn people(&self, limit: usize) -> Vec<User> {
         self.here.people().take(limit).collect()
     }
 }

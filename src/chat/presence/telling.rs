@@ -13,17 +13,17 @@ use crate::{
 
 /// When what is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::chat) struct Rules {
+pub(crate) struct Rules {
     /// Between the end of a person's last stream and their leave.
-    pub(in crate::chat) grace: Duration,
+    pub(crate) grace: Duration,
     /// From so many people on it is a digest,
-    pub(in crate::chat) digest_from: usize,
+    pub(crate) digest_from: usize,
     /// until they are fewer than so many.
-    pub(in crate::chat) digest_until: usize,
+    pub(crate) digest_until: usize,
     /// Least time between two digests.
-    pub(in crate::chat) digest_every: Duration,
+    pub(crate) digest_every: Duration,
     /// Most people named in one [`Change`], at least 2.
-    pub(in crate::chat) names_cap: usize,
+    pub(crate) names_cap: usize,
 }
 
 impl Default for Rules {
@@ -40,22 +40,22 @@ impl Default for Rules {
 
 /// Something to tell everybody in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::chat) struct Change {
+pub(crate) struct Change {
     /// Came in since the last change.
-    pub(in crate::chat) joined: Vec<Person>,
+    pub(crate) joined: Vec<Person>,
     /// Came in too, but are too many to be named.
-    pub(in crate::chat) joined_unnamed: usize,
+    pub(crate) joined_unnamed: usize,
     /// Went away since the last change.
-    pub(in crate::chat) left: Vec<Person>,
+    pub(crate) left: Vec<Person>,
     /// Went away too, but are too many to be named.
-    pub(in crate::chat) left_unnamed: usize,
+    pub(crate) left_unnamed: usize,
     /// How many are in now.
-    pub(in crate::chat) online: usize,
+    pub(crate) online: usize,
 }
 
 /// A [`Change`] as it goes out: `{"joined":[…],"left":[…],"online":n,"text":"…"}`.
 #[derive(Debug, Serialize)]
-pub(in crate::chat) struct Told<'a> {
+pub(crate) struct Told<'a> {
     joined: &'a [Person],
     left: &'a [Person],
     online: usize,
@@ -64,7 +64,7 @@ pub(in crate::chat) struct Told<'a> {
 
 impl Change {
     /// The change with a text fit for reading.
-    pub(in crate::chat) fn told_in(&self, lang: Lang) -> Told<'_> {
+    pub(crate) fn told_in(&self, lang: Lang) -> Told<'_> {
         let joined: Vec<&Name> = self.joined.iter().map(|person| &person.name).collect();
         let left: Vec<&Name> = self.left.iter().map(|person| &person.name).collect();
         let text = lang.came_and_went(

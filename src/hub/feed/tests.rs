@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     event::{Epoch, Slug},
     hub::{
-        crossings, gaps_before, gaps_to,
+        Feeds, crossings, gaps_before, gaps_to,
         tests::{frame, frame_of},
     },
     readers::Post,
@@ -58,6 +58,23 @@ fn who_is_behind_at_two_comparisons_is_looked_after() {
     assert!(!feed.compare(Cursor::new(1, 8)));
     assert!(feed.compare(Cursor::new(1, 8)));
     assert!(!feed.compare(Cursor::new(1, 8)), "somebody looks after it already");
+}
+
+#[test]
+fn what_was_shown_is_remembered_when_the_last_reader_has_gone() {
+    let (feeds, _holes) = Feeds::new(Postbox::alone().0, usize::MAX);
+    feeds.remember_shown();
+    let room = Room::from(&"lobby".parse::<Slug>().unwrap());
+    let (feed, _) = feeds.find_or_insert(&room);
+    let extent = Extent { epoch: Epoch(1), base: Seq(0), tip: Seq(1), first: Seq(1), past: vec![] };
+    feed.open(extent, vec![frame(1)]);
+    feed.announce(frame(2));
+    let seqs = || feeds.shown(0).iter().map(|entry| (entry.room, entry.event.seq.0)).collect::<Vec<_>>();
+    let both = [(room.id, 1), (room.id, 2)];
+    assert_eq!(seqs(), both);
+    drop(feed);
+    assert_eq!(seqs(), both);
+    assert!(feeds.shown(1).is_empty(), "they are older than that");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 -- Adds one event to a room's log. All checks come before any effect: what is refused has changed nothing.
 --
--- KEYS  1 meta  2 room  3 log  4 fix  5 out  6 recent  7 idem of today  8 idem of yesterday
---       of a room with members also: 9 members  10 read  11 mail
+-- KEYS  1 meta  2 room  3 log  4 fix  5 out  6 recent  7 idem of today  8 idem of yesterday  9 idem of tomorrow: the
+--       clocks of two pods differ, and what was sent before midnight may come after what was sent later
+--       of a room with members also: 10 members  11 read  12 mail
 -- ARGV  1 generation  2 run id of the server  3 now, ms since 1970  4 room id, 16 bytes  5 most entries of the outbox
 --       6 message, edit, delete, join or leave  7 event id, 16 bytes
 --       8 JSON up to the epoch  9 JSON from after the seq up to the ts  10 JSON after the ts
@@ -39,7 +40,7 @@ end
 local now = tonumber(ARGV[3])
 local key = ARGV[11]
 
-local members, act, member = KEYS[9], ARGV[20], ARGV[21]
+local members, act, member = KEYS[10], ARGV[20], ARGV[21]
 if members then
     if act ~= 'moderate' and redis.call('HEXISTS', members, ARGV[19]) == 0 then
         return {'NOTFOUND'}
@@ -66,6 +67,7 @@ end
 
 if key ~= '' then
     local known = redis.call('HGET', KEYS[7], key) or redis.call('HGET', KEYS[8], key)
+        or redis.call('HGET', KEYS[9], key)
     if known then
         local epoch, seq, ts = string.match(string.sub(known, 33), '^(%d+)-(%d+)-(%d+)$')
         if tonumber(ts) > now - DAY then
@@ -102,7 +104,7 @@ if target ~= '' then
 end
 
 local most = tonumber(ARGV[5])
-if redis.call('XLEN', KEYS[5]) >= most or members and redis.call('XLEN', KEYS[11]) >= most then
+if redis.call('XLEN', KEYS[5]) >= most or members and redis.call('XLEN', KEYS[12]) >= most then
     return {'FULL'}
 end
 
@@ -127,15 +129,15 @@ elseif ARGV[6] == 'delete' then
     redis.call('HSET', KEYS[4], target, 'd' .. n .. ':' .. ts .. ':')
 end
 if members then
-    redis.call('XADD', KEYS[11], n .. '-0', 'r', ARGV[4], 'e', json)
+    redis.call('XADD', KEYS[12], n .. '-0', 'r', ARGV[4], 'e', json)
     if ARGV[6] == 'message' then
-        redis.call('HSET', KEYS[10], ARGV[19], seq)
+        redis.call('HSET', KEYS[11], ARGV[19], seq)
     elseif ARGV[6] == 'leave' then
         redis.call('HDEL', members, member)
-        redis.call('HDEL', KEYS[10], member)
+        redis.call('HDEL', KEYS[11], member)
     elseif member ~= '' then
         redis.call('HSET', members, member, seq .. ':member')
-        redis.call('HSET', KEYS[10], member, room[2])
+        redis.call('HSET', KEYS[11], member, room[2])
     end
 end
 if ARGV[18] ~= '' then

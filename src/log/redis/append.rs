@@ -6,31 +6,35 @@ use std::{
 };
 
 use redis::{RedisError, RedisResult, Script, Value};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
-    Agreed, RedisLog,
+    Agreed, RedisLog, Standing,
     call::{APPEND, Answer, Call},
-    fenced, keys,
+    fenced,
+    held::Held,
+    keys,
     link::Wire,
     members,
+    stored::Stored,
 };
 use crate::{
     archive::Participant,
     clock,
-    event::{Draft, Entry, Frame, LogId, RoomKind},
+    event::{Draft, Entry, Frame, LogId, RoomId, RoomKind, Seq, UserId},
+    faults::{self, Fault},
     log::{Ack, Append, LogError, LogErrorKind, Placed},
 };
 
 /// Entries of one partition's outbox, at most: while the archive is away, POSTs are refused beyond it.
-const OUTBOX: u64 = 100_000;
+pub(crate) const OUTBOX: u64 = 100_000;
 /// How often one append may be sent: each time with something more that it was asked for.
 const TRIES: usize = 8;
 /// Appends that leave together, about: what the server reads in one go (16 KiB). It works on these while the next
 /// gather and the answers to those before are given.
 const TOGETHER: usize = 16;
 /// How long an answer may wait for the archive.
-const STORED: Duration = Duration::from_secs(10);
+pub(crate) const STORED: Duration = Duration::from_secs(10);
 
 static SEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("seed.lua")));
 
@@ -41,28 +45,142 @@ pub(super) struct Leaving {
 }
 
 /// What was sent, to whom, and the answer.
-struct Answered {
-    call: Call,
-    agreed: Agreed,
-    answer: Answer,
+pub(crate) struct Answered {
+    pub(crate) call: Call,
+    pub(crate) agreed: Agreed,
+    pub(crate) answer: Answer,
+}
+
+/// What an append asks for on its way: of the servers of this pod, or of the simulator's.
+pub(crate) trait Taking {
+    /// Sends it to the script, and holds what that took.
+    async fn send(&self, call: Call) -> Result<Answered, LogError>;
+    /// Makes the head of its room from what the archive has.
+    async fn seed(&self, call: &Call, agreed: &Agreed, retired: &str) -> Result<(), LogError>;
+    /// The first answer that the archive knows for its key.
+    async fn ask_for_key(&self, call: &Call) -> Result<Option<Placed>, LogError>;
+    /// Who wrote a message, by the archive.
+    async fn author(&self, room: RoomId, message: Seq) -> Result<Option<UserId>, LogError>;
+    /// The server is not the one that was agreed on.
+    fn suspect(&self);
+}
+
+/// Sends the append until the script has all that it asks for.
+pub(crate) async fn take<T: Taking>(taking: &T, mut call: Call) -> Result<Placed, LogError> {
+    for _ in 0..TRIES {
+        let answered = taking.send(call).await?;
+        call = answered.call;
+        let durability = Ack::Buffered;
+        match answered.answer {
+            Answer::Done { cursor, ts, .. } => {
+                return Ok(Placed { id: call.event.id, cursor, ts, duplicate: false, durability });
+            }
+            Answer::Known { cursor, ts, id } => {
+                return Ok(Placed { id, cursor, ts, duplicate: true, durability });
+            }
+            // What is asked of the archive is rare, and its futures are large.
+            Answer::NoRoom { retired } => Box::pin(taking.seed(&call, &answered.agreed, &retired)).await?,
+            Answer::Ask => {
+                if let Some(placed) = Box::pin(taking.ask_for_key(&call)).await? {
+                    return Ok(placed);
+                }
+                call.is_unknown = true;
+            }
+            Answer::Target => {
+                let target = call.event.target.ok_or(LogErrorKind::NotFound)?;
+                let author = Box::pin(taking.author(call.room.id, target)).await?;
+                call.author = Some(author.ok_or(LogErrorKind::NotFound)?);
+            }
+            Answer::Fenced => {
+                taking.suspect();
+                return Err(fenced());
+            }
+            Answer::Reused => return Err(LogErrorKind::KeyReused.into()),
+            Answer::NotFound => return Err(LogErrorKind::NotFound.into()),
+            Answer::NotYours => return Err(LogErrorKind::NotYours.into()),
+            Answer::NoChange => return Err(LogErrorKind::NoChange.into()),
+            Answer::Crowded => return Err(LogErrorKind::Crowded.into()),
+            Answer::Full => return Err(LogErrorKind::Overloaded.into()),
+        }
+    }
+    Err(LogErrorKind::Unavailable.into())
+}
+
+/// Waits until the archive has a room's log up to `seq`; false when what was agreed on is no more. In another generation
+/// a place says nothing of what stood there: whoever asks again with the same key is told what the archive has.
+pub(crate) async fn is_stored(
+    stored: &Stored,
+    mut standing: watch::Receiver<Standing>,
+    agreed: &Agreed,
+    room: RoomId,
+    seq: Seq,
+) -> bool {
+    if faults::is_on(Fault::AnswerBeforeCommit) {
+        return true;
+    }
+    let has_ended = |standing: &Standing| matches!(standing, Standing::Agreed(present) if present != agreed);
+    tokio::select! {
+        biased;
+        // The sender is there as long as its log is.
+        _ = standing.wait_for(has_ended) => false,
+        () = stored.wait(room, seq) => true,
+    }
+}
+
+/// The server has this entry: holds it. Unless the pods have moved on meanwhile: then it may be lost with the server,
+/// and this pod has given back without it.
+pub(crate) fn hold(
+    held: &mut Held,
+    standing: &Standing,
+    agreed: &Agreed,
+    n: u64,
+    entry: Entry,
+) -> Result<(), LogError> {
+    if !standing.is(agreed) {
+        return Err(LogError::from(LogErrorKind::OutcomeUnknown).told());
+    }
+    held.hold(LogId::from(entry.room).partition(), n, entry);
+    Ok(())
+}
+
+impl Taking for Arc<RedisLog> {
+    async fn send(&self, call: Call) -> Result<Answered, LogError> {
+        RedisLog::send(self, call).await
+    }
+
+    async fn seed(&self, call: &Call, agreed: &Agreed, retired: &str) -> Result<(), LogError> {
+        RedisLog::seed(self, call, agreed, retired).await
+    }
+
+    async fn ask_for_key(&self, call: &Call) -> Result<Option<Placed>, LogError> {
+        RedisLog::ask_for_key(self, call).await
+    }
+
+    async fn author(&self, room: RoomId, message: Seq) -> Result<Option<UserId>, LogError> {
+        Ok(self.archive.author(room, message).await?)
+    }
+
+    fn suspect(&self) {
+        RedisLog::suspect(self);
+    }
 }
 
 impl RedisLog {
     pub(in crate::log) async fn append(self: &Arc<Self>, append: Append) -> Result<Placed, LogError> {
         let wants_stored = append.ack == Some(Ack::Stored) || self.ack == Ack::Stored;
         let room = append.room.id;
+        let (standing, agreed) = (self.standing.subscribe(), self.agreed()?);
         let placed = self.take(append).await?;
         if !wants_stored {
             return Ok(placed);
         }
-        let stored = self.stored.wait(room, placed.cursor.seq);
+        let stored = is_stored(&self.stored, standing, &agreed, room, placed.cursor.seq);
         match tokio::time::timeout(STORED, stored).await {
-            Ok(()) => Ok(Placed { durability: Ack::Stored, ..placed }),
-            Err(_) => Err(LogErrorKind::OutcomeUnknown.into()),
+            Ok(true) => Ok(Placed { durability: Ack::Stored, ..placed }),
+            _ => Err(LogErrorKind::OutcomeUnknown.into()),
         }
     }
 
-    /// Sends the append until the script has all that it asks for.
     async fn take(self: &Arc<Self>, append: Append) -> Result<Placed, LogError> {
         if self.lock_held().is_full() {
             return Err(LogErrorKind::Overloaded.into());
@@ -74,44 +192,7 @@ impl RedisLog {
             RoomKind::Open | RoomKind::Inbox => return Err(LogErrorKind::NotFound.into()),
         }
         let channel = self.channel.map(|channel| channel(append.room.id.into()));
-        let mut call = Call::new(append, channel);
-        for _ in 0..TRIES {
-            let answered = self.send(call).await?;
-            call = answered.call;
-            let durability = Ack::Buffered;
-            match answered.answer {
-                Answer::Done { cursor, ts, .. } => {
-                    return Ok(Placed { id: call.event.id, cursor, ts, duplicate: false, durability });
-                }
-                Answer::Known { cursor, ts, id } => {
-                    return Ok(Placed { id, cursor, ts, duplicate: true, durability });
-                }
-                // What is asked of the archive is rare, and its futures are large.
-                Answer::NoRoom { retired } => Box::pin(self.seed(&call, &answered.agreed, &retired)).await?,
-                Answer::Ask => {
-                    if let Some(placed) = Box::pin(self.ask_for_key(&call)).await? {
-                        return Ok(placed);
-                    }
-                    call.is_unknown = true;
-                }
-                Answer::Target => {
-                    let target = call.event.target.ok_or(LogErrorKind::NotFound)?;
-                    let author = Box::pin(self.archive.author(call.room.id, target)).await?;
-                    call.author = Some(author.ok_or(LogErrorKind::NotFound)?);
-                }
-                Answer::Fenced => {
-                    self.suspect();
-                    return Err(fenced());
-                }
-                Answer::Reused => return Err(LogErrorKind::KeyReused.into()),
-                Answer::NotFound => return Err(LogErrorKind::NotFound.into()),
-                Answer::NotYours => return Err(LogErrorKind::NotYours.into()),
-                Answer::NoChange => return Err(LogErrorKind::NoChange.into()),
-                Answer::Crowded => return Err(LogErrorKind::Crowded.into()),
-                Answer::Full => return Err(LogErrorKind::Overloaded.into()),
-            }
-        }
-        Err(LogErrorKind::Unavailable.into())
+        take(self, Call::new(append, channel)).await
     }
 
     /// Sends it together with others that are about to be sent. In tasks of their own, which go on when clients hang up:
@@ -190,8 +271,7 @@ impl RedisLog {
         e.into()
     }
 
-    /// The server has it: hold it, and hand it on. Unless the pods have moved on meanwhile: then it may be lost with
-    /// the server, and this pod has given back without it.
+    /// The server has it: hold it, and hand it on.
     fn hold(&self, entry: Entry, agreed: &Agreed, n: u64) -> Result<(), LogError> {
         let log = LogId::from(entry.room);
         let said =
@@ -199,11 +279,8 @@ impl RedisLog {
         {
             // Who stops taking does so before it looks at what is held.
             let mut held = self.lock_held();
-            if !self.standing.borrow().is(agreed) {
-                self.figures.unknown.inc();
-                return Err(LogError::from(LogErrorKind::OutcomeUnknown).told());
-            }
-            held.hold(log.partition(), n, entry);
+            let is_held = hold(&mut held, &self.standing.borrow(), agreed, n, entry);
+            is_held.inspect_err(|_| _ = self.figures.unknown.inc())?;
         }
         if let Some(said) = said {
             self.say(log, said);

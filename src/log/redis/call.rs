@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How many keys the script takes.
-const KEYS: usize = 8;
+const KEYS: usize = 9;
 /// How many more, of a room with members.
 const MEMBERS_KEYS: usize = 3;
 /// Arguments of the whole command, at most.
@@ -27,26 +27,26 @@ pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 
 /// An append that is under way: what it is, and what was learned for it so far.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) room: Room,
+pub(crate) struct Call {
+    pub(crate) room: Room,
     /// The event, yet without epoch, seq and ts.
-    pub(super) event: Event,
-    pub(super) who: Uuid,
+    pub(crate) event: Event,
+    pub(crate) who: Uuid,
     /// Whoever does it.
-    pub(super) actor: UserId,
-    pub(super) act: Act,
-    pub(super) key: Option<Key>,
+    pub(crate) actor: UserId,
+    pub(crate) act: Act,
+    pub(crate) key: Option<Key>,
     /// The archive was asked for the key and does not know it.
-    pub(super) is_unknown: bool,
+    pub(crate) is_unknown: bool,
     /// The author of the target, by the archive.
-    pub(super) author: Option<UserId>,
+    pub(crate) author: Option<UserId>,
     /// Where it is to be published by the script itself.
-    pub(super) channel: Option<String>,
+    pub(crate) channel: Option<String>,
 }
 
 /// By which right something is done, and with whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// A member's; of a message, its author's.
     Speak,
     /// Of whoever may take away any message, and send away anybody.
@@ -79,7 +79,7 @@ impl Act {
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Fenced,
     NoRoom { retired: String },
     Known { cursor: Cursor, ts: i64, id: Uuid },
@@ -95,7 +95,7 @@ pub(super) enum Answer {
 }
 
 impl Call {
-    pub(super) fn new(append: Append, channel: Option<String>) -> Self {
+    pub(crate) fn new(append: Append, channel: Option<String>) -> Self {
         let Append { room, user, who, draft, ack: _ } = append;
         let actor = user.id;
         let mut act = Act::Speak;
@@ -171,7 +171,8 @@ impl Call {
             .arg(names.out(partition))
             .arg(names.recent(partition))
             .arg(keys::idem(room, self.who, now))
-            .arg(keys::idem(room, self.who, now - DAY_MS));
+            .arg(keys::idem(room, self.who, now - DAY_MS))
+            .arg(keys::idem(room, self.who, now + DAY_MS));
         if has_members {
             call.arg(names.members(room)).arg(names.read(room)).arg(names.mail(partition));
         }
@@ -206,7 +207,7 @@ impl Call {
     }
 
     /// The event in its place.
-    pub(super) fn placed(&self, cursor: Cursor, ts: i64) -> Entry {
+    pub(crate) fn placed(&self, cursor: Cursor, ts: i64) -> Entry {
         let event = Event { epoch: cursor.epoch, seq: cursor.seq, ts, ..self.event.clone() };
         Entry { room: self.room.id, event, key: self.key }
     }

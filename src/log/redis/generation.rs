@@ -1,6 +1,6 @@
 //! From one life of the server to the next: what of the last one is still there, and how another begins.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use redis::{Script, Value, from_redis_value, streams::StreamRangeReply};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     archive::Fence,
-    event::{Entry, PARTITIONS},
+    event::{Entry, PARTITIONS, RoomId, Seq},
     log::{LogError, LogErrorKind},
 };
 
@@ -86,24 +86,32 @@ impl RedisLog {
         }
     }
 
-    /// Looks whether the server still has all that it took from this pod, and leaves a note there for the one who
-    /// begins the next `generation` if it has not.
+    /// Looks whether the server still has all that it took from this pod, and all that was `shown` here, and leaves a
+    /// note there for the one who begins the next `generation` if it has not.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn say_what_is_missing(&self, generation: i64) -> Result<(), LogError> {
+    pub async fn say_what_is_missing(&self, generation: i64, shown: &[Entry]) -> Result<(), LogError> {
         let Some(taken) = self.taken() else { return Ok(()) };
+        let names = Names { generation: taken.generation };
+        let shown: BTreeMap<RoomId, Seq> = shown.iter().map(|entry| (entry.room, entry.event.seq)).collect();
         let mut wire = self.link.wire().await?;
         let mut pipeline = redis::pipe();
         for partition in 0..PARTITIONS {
             pipeline.hmget(keys::meta(partition), &["generation", "n"]);
         }
-        let answers = self.ask(&mut wire, &pipeline).await?;
-        let has_all = answers.into_iter().zip(taken.places).all(|(answer, n)| {
+        for room in shown.keys() {
+            pipeline.hget(names.room(*room), "seq");
+        }
+        let mut answers = self.ask(&mut wire, &pipeline).await?.into_iter();
+        let has_taken = answers.by_ref().zip(taken.places).all(|(answer, n)| {
             let meta = from_redis_value::<[Option<u64>; 2]>(answer);
             matches!(meta, Ok([Some(g), Some(kept)]) if g.cast_signed() == taken.generation && kept >= n)
         });
-        if !has_all {
+        let has_shown = answers.zip(shown.values()).all(|(answer, shown)| {
+            matches!(from_redis_value::<Option<u64>>(answer), Ok(Some(kept)) if kept >= shown.0)
+        });
+        if !(has_taken && has_shown) {
             let key = Names { generation }.missing();
             self.ask(&mut wire, redis::pipe().set(key, 1)).await?;
         }

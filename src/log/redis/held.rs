@@ -9,7 +9,7 @@ const OVERHEAD: usize = 400;
 
 /// Entries by partition, in the order of the partition's counter, bounded in bytes.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     partitions: Vec<VecDeque<(u64, Entry)>>,
     /// The highest place that was given to this pod in each partition, whether it is still held or not.
     places: Vec<u64>,
@@ -18,18 +18,18 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         let partitions = (0..PARTITIONS).map(|_| VecDeque::new()).collect();
         Held { partitions, places: vec![0; PARTITIONS.into()], bytes: 0, limit }
     }
 
     /// Is there no room for more? Then nothing more may be taken.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes >= self.limit
     }
 
     /// The log gave this entry the place `n` of the partition.
-    pub(super) fn hold(&mut self, partition: u8, n: u64, entry: Entry) {
+    pub(crate) fn hold(&mut self, partition: u8, n: u64, entry: Entry) {
         self.bytes += size(&entry);
         let highest = &mut self.places[usize::from(partition)];
         *highest = n.max(*highest);
@@ -40,7 +40,7 @@ impl Held {
     }
 
     /// The archive has everything of the partition up to `n`.
-    pub(super) fn release(&mut self, partition: u8, n: u64) {
+    pub(crate) fn release(&mut self, partition: u8, n: u64) {
         let held = &mut self.partitions[usize::from(partition)];
         while let Some((_, entry)) = held.pop_front_if(|(oldest, _)| *oldest <= n) {
             self.bytes -= size(&entry);
@@ -51,26 +51,26 @@ impl Held {
     }
 
     /// Everything, to be given back; it stays held until [`Held::clear`].
-    pub(super) fn all(&self) -> Vec<Entry> {
+    pub(crate) fn all(&self) -> Vec<Entry> {
         self.partitions.iter().flatten().map(|(_, entry)| entry.clone()).collect()
     }
 
     /// All of it is safe elsewhere.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Held::new(self.limit);
     }
 
     /// Partitions of which something is held.
-    pub(super) fn partitions(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = u8> {
         (0..PARTITIONS).filter(|p| !self.partitions[usize::from(*p)].is_empty())
     }
 
     /// The highest place that was given to this pod in each partition.
-    pub(super) fn places(&self) -> Vec<u64> {
+    pub(crate) fn places(&self) -> Vec<u64> {
         self.places.clone()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

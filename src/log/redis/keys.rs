@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::event::{LogId, RoomId, UserId};
 
 /// Length of a day, in ms.
-pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a partition holds of its own. The one name that outlives a generation.
 pub(super) fn meta(partition: u8) -> String {

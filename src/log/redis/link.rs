@@ -165,10 +165,15 @@ impl Link {
             tracing::error!(error = %e, "Redis did not do what it was asked");
         }
         if e.is_io_error() && !e.is_timeout() || e.is_unrecoverable_error() {
-            let mut present = self.wire.lock().expect("no panic while locked");
-            if present.as_ref().is_some_and(|present| present.number == wire.number) {
-                *present = None;
-            }
+            self.forget(wire);
+        }
+    }
+
+    /// Lets go of a connection: the next request makes another.
+    pub(super) fn forget(&self, wire: &Wire) {
+        let mut present = self.wire.lock().expect("no panic while locked");
+        if present.as_ref().is_some_and(|present| present.number == wire.number) {
+            *present = None;
         }
     }
 

@@ -38,6 +38,10 @@ pub(crate) struct Meta {
     pub(crate) archived: u64,
     pub(crate) keys_since: i64,
     pub(crate) retired: u64,
+    /// Whose the partition is, until when by the server's clock, and what the owner's writes carry.
+    pub(crate) owner: Option<Uuid>,
+    pub(crate) until: i64,
+    pub(crate) token: u64,
 }
 
 /// `room`, `log`, `fix`, `members` and `read` of one room.
@@ -76,10 +80,33 @@ impl Partition {
     /// `begin.lua`, on a partition that has nothing.
     pub(crate) fn begin(&mut self, generation: i64, run_id: &str, keys_since: i64) {
         let run_id = run_id.to_owned();
-        self.meta = Some(Meta { generation, run_id, n: 0, archived: 0, keys_since, retired: 0 });
+        let (owner, until, token) = (None, 0, 0);
+        let meta =
+            Meta { generation, run_id, n: 0, archived: 0, keys_since, retired: 0, owner, until, token };
+        self.meta = Some(meta);
     }
 
-    fn is_agreed(&self, generation: i64, run_id: &str) -> bool {
+    /// The same on one that may have an older generation: with another, all names but those of the keys are others.
+    pub(crate) fn begin_anew(&mut self, generation: i64, run_id: &str, keys_since: i64, is_other: bool) {
+        if is_other {
+            *self = Partition { keys: std::mem::take(&mut self.keys), ..Partition::default() };
+        }
+        self.begin(generation, run_id, keys_since);
+    }
+
+    /// `own.lua`: the token, if it is this pod's now.
+    pub(crate) fn own(&mut self, pod: Uuid, now: i64, time: i64) -> Option<u64> {
+        let meta = self.meta.as_mut()?;
+        let is_mine = meta.owner == Some(pod);
+        if !is_mine && meta.until > now {
+            return None;
+        }
+        meta.token += u64::from(!is_mine);
+        (meta.owner, meta.until) = (Some(pod), now + time);
+        Some(meta.token)
+    }
+
+    pub(crate) fn is_agreed(&self, generation: i64, run_id: &str) -> bool {
         self.meta.as_ref().is_some_and(|meta| meta.generation == generation && meta.run_id == run_id)
     }
 
@@ -106,7 +133,8 @@ impl Partition {
         if let Some(key) = &call.key {
             let on = |day: i64| (call.room.id, call.who, day, key.key);
             let today = now.div_euclid(DAY_MS);
-            match self.keys.get(&on(today)).or_else(|| self.keys.get(&on(today - 1))) {
+            let known = [today, today - 1, today + 1].into_iter().find_map(|day| self.keys.get(&on(day)));
+            match known {
                 Some(known) if known.ts > now - DAY_MS => {
                     return match known.text == key.text {
                         true => Answer::Known { cursor: known.cursor, ts: known.ts, id: known.id },
@@ -196,12 +224,25 @@ impl Partition {
         for entry in self.out.range(..=n).map(|(_, entry)| entry) {
             last.insert(entry.room, entry.event.seq);
         }
+        self.archived_up_to(n, &last, now, kept, fix_kept);
+    }
+
+    /// The same of a batch that brings the rooms so far.
+    pub(crate) fn archived_up_to(
+        &mut self,
+        n: u64,
+        last: &BTreeMap<RoomId, Seq>,
+        now: i64,
+        kept: u64,
+        fix_kept: i64,
+    ) {
         let Some(meta) = self.meta.as_mut() else { return };
         meta.archived = meta.archived.max(n);
         let n = meta.archived;
         self.out.retain(|at, _| *at > n);
         for (room, seq) in last {
-            let Some(head) = self.rooms.get_mut(&room) else { continue };
+            let Some(head) = self.rooms.get_mut(room) else { continue };
+            let seq = *seq;
             head.archived = head.archived.max(seq);
             let first = Seq(head.archived.0.min(head.seq.0.saturating_sub(kept)) + 1);
             head.log.retain(|seq, _| *seq >= first);

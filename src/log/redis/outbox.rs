@@ -1,7 +1,7 @@
 //! The outbox: what has been taken and is on its way into the archive. For the pod that owns a partition.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::LazyLock,
     time::Duration,
 };
@@ -26,9 +26,9 @@ use crate::{
 };
 
 /// Events that a room keeps in Redis, whatever the archive has: what readers come back for most.
-const KEPT: u64 = 200;
+pub(crate) const KEPT: u64 = 200;
 /// How long a correction is kept after the archive has it, in ms: longer than anybody's look at the archive takes.
-const FIX_KEPT_MS: i64 = 60_000;
+pub(crate) const FIX_KEPT_MS: i64 = 60_000;
 /// A room that nobody has spoken in for so long is let go of, in ms.
 const QUIET_MS: i64 = 60 * 60 * 1000;
 /// Entries asked of one partition in one go, at least, where there is more than a batch takes: from few partitions
@@ -65,7 +65,7 @@ pub struct Backlog {
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The generation that the places are of.
-    pub(super) agreed: Agreed,
+    pub(crate) agreed: Agreed,
     /// In the order of each partition's counter.
     pub entries: Vec<Entry>,
     /// The last place of each partition in this batch.
@@ -134,22 +134,19 @@ impl RedisLog {
         Ok(Outbox { agreed, name, connection, read_to: BTreeMap::new(), more: VecDeque::new() })
     }
 
-    /// The archive has this batch: trims what has to go, and lets readers and whoever waits for it know.
+    /// The archive has this batch: trims what has to go, and lets readers and whoever waits for it know. Gives the
+    /// partitions in which that was done: the others are somebody else's by now, who does it again.
     ///
     /// # Errors
     /// When the server does not answer, or is not the one that was agreed on.
-    pub async fn archived(&self, batch: &Batch, owned: &[Owned]) -> Result<(), LogError> {
+    pub async fn archived(&self, batch: &Batch, owned: &[Owned]) -> Result<BTreeSet<u8>, LogError> {
         let agreed = &batch.agreed;
-        let mut rooms: BTreeMap<u8, BTreeMap<RoomId, Seq>> = BTreeMap::new();
-        for entry in &batch.entries {
-            let partition = LogId::from(entry.room).partition();
-            let last = rooms.entry(partition).or_default().entry(entry.room).or_insert(Seq(0));
-            *last = entry.event.seq.max(*last);
-        }
+        let (mut rooms, mut asked) = (batch.rooms(), Vec::new());
         let mut pipeline = redis::pipe();
         pipeline.load_script(&ARCHIVED).ignore();
         for (partition, n) in &batch.upto {
             let Some(owned) = owned.iter().find(|owned| owned.partition == *partition) else { continue };
+            asked.push(*partition);
             let rooms = rooms.remove(partition).unwrap_or_default();
             let names = agreed.names();
             let mut archived = ARCHIVED.key(keys::meta(*partition));
@@ -167,7 +164,8 @@ impl RedisLog {
             self.suspect();
             return Err(super::fenced());
         }
-        Ok(())
+        let is_done = |answer: &Vec<String>| answer.first().is_some_and(|word| word == "OK");
+        Ok(asked.into_iter().zip(answers).filter(|(_, answer)| is_done(answer)).map(|(p, _)| p).collect())
     }
 
     /// Lets go of rooms of an owned partition that have been quiet for long.
@@ -312,7 +310,7 @@ impl Outbox {
 }
 
 impl Batch {
-    fn of(agreed: &Agreed) -> Self {
+    pub(crate) fn of(agreed: &Agreed) -> Self {
         Batch { agreed: agreed.clone(), entries: Vec::new(), upto: BTreeMap::new() }
     }
 
@@ -321,9 +319,20 @@ impl Batch {
         standing.is(&self.agreed)
     }
 
-    fn take(&mut self, partition: u8, n: u64, entry: Option<Entry>) {
+    pub(crate) fn take(&mut self, partition: u8, n: u64, entry: Option<Entry>) {
         self.upto.insert(partition, n);
         self.entries.extend(entry);
+    }
+
+    /// How far it brings each room, by partition.
+    pub(crate) fn rooms(&self) -> BTreeMap<u8, BTreeMap<RoomId, Seq>> {
+        let mut rooms: BTreeMap<u8, BTreeMap<RoomId, Seq>> = BTreeMap::new();
+        for entry in &self.entries {
+            let partition = LogId::from(entry.room).partition();
+            let last = rooms.entry(partition).or_default().entry(entry.room).or_insert(Seq(0));
+            *last = entry.event.seq.max(*last);
+        }
+        rooms
     }
 
     /// Is there nothing in it?

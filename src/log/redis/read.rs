@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The head of a room, as readers may see it: `tip` is the last event that has reached the server's durability.
-struct Head {
-    extent: Extent,
-    has_fixes: bool,
+pub(crate) struct Head {
+    pub(crate) extent: Extent,
+    pub(crate) has_fixes: bool,
 }
 
 /// The end of a room's log.
@@ -37,16 +37,17 @@ pub(super) struct Tip {
 }
 
 /// What became of a message since it was written, as far as the archive may not know of it yet.
-pub(super) enum Fix {
+#[derive(Clone, Debug)]
+pub(crate) enum Fix {
     Deleted,
     Edited { text: Arc<str>, ts: i64 },
 }
 
 /// Corrections of a part of a log, by the message's seq.
-pub(super) type Fixes = HashMap<Seq, Fix>;
+pub(crate) type Fixes = HashMap<Seq, Fix>;
 
 /// A part of a log.
-struct Window {
+pub(crate) struct Window {
     /// Ascending, as written.
     events: Vec<Event>,
     /// What corrects them, as far as Redis knows.
@@ -59,6 +60,104 @@ impl Window {
     fn archived(events: Vec<Event>) -> Self {
         Window { events, fixes: Fixes::new(), here: Seq::MAX }
     }
+
+    /// As readers get it.
+    pub(crate) fn frames(mut self) -> Vec<Frame> {
+        scrub(&mut self.events, &self.fixes);
+        self.events.iter().map(Frame::new).collect()
+    }
+}
+
+/// What a room is read from, a question each: the server's of this pod, or the simulator's.
+pub(crate) trait Layers {
+    /// The room's head; `None` when the archive has all there is of the room.
+    async fn head(&self, room: RoomId) -> Result<Option<Head>, LogError>;
+    /// Of what is here, up to `limit` events above `after` and up to `tip`, ascending.
+    async fn oldest(&self, room: RoomId, after: Seq, tip: Seq, limit: usize) -> Result<Vec<Event>, LogError>;
+    /// Of what is here, the newest `count` events below `end`, ascending.
+    async fn newest(&self, room: RoomId, end: Seq, count: usize) -> Result<Vec<Event>, LogError>;
+    /// What corrects these messages, as far as it is here.
+    async fn fixes(&self, room: RoomId, messages: &[Seq]) -> Result<Fixes, LogError>;
+    /// See [`Archive::after`](crate::archive::Archive::after).
+    async fn archived_after(
+        &self,
+        room: &Room,
+        after: Seq,
+        upto: Seq,
+        limit: usize,
+    ) -> Result<Vec<Event>, LogError>;
+    /// See [`Archive::before`](crate::archive::Archive::before).
+    async fn archived_before(&self, room: &Room, below: Seq, count: usize) -> Result<Vec<Event>, LogError>;
+}
+
+/// Up to `limit` events above `after`, ascending, with what corrects them.
+pub(crate) async fn after<L: Layers>(
+    layers: &L,
+    room: &Room,
+    after: Seq,
+    limit: usize,
+) -> Result<Window, LogError> {
+    let Some(head) = layers.head(room.id).await? else {
+        return Ok(Window::archived(layers.archived_after(room, after, Seq::MAX, limit).await?));
+    };
+    let tip = head.extent.tip;
+    if after >= tip || limit == 0 {
+        return Ok(Window::archived(Vec::new()));
+    }
+    let mut events = layers.oldest(room.id, after, tip, limit).await?;
+    let here = events.first().map_or(tip.next(), |event| event.seq);
+    if here > after.next() {
+        let mut older = layers.archived_after(room, after, here.before(), limit).await?;
+        events.truncate(limit - older.len().min(limit));
+        older.append(&mut events);
+        events = older;
+    }
+    let fixes = fixes(layers, room.id, &head, &events).await?;
+    Ok(Window { events, fixes, here })
+}
+
+/// The newest `count` events below `below`, ascending, with what corrects them. While the archive is away,
+/// those of them that are here, unless there are none.
+pub(crate) async fn below<L: Layers>(
+    layers: &L,
+    room: &Room,
+    below: Seq,
+    count: usize,
+) -> Result<Window, LogError> {
+    let Some(head) = layers.head(room.id).await? else {
+        return Ok(Window::archived(layers.archived_before(room, below, count).await?));
+    };
+    let end = head.extent.tip.next().min(below);
+    let mut events = layers.newest(room.id, end, count).await?;
+    let here = events.first().map_or(end, |event| event.seq);
+    if events.len() < count && here > head.extent.first {
+        match layers.archived_before(room, here, count - events.len()).await {
+            Ok(mut older) => {
+                older.append(&mut events);
+                events = older;
+            }
+            Err(e) if events.is_empty() => return Err(e),
+            Err(_) => {}
+        }
+    }
+    let fixes = fixes(layers, room.id, &head, &events).await?;
+    Ok(Window { events, fixes, here })
+}
+
+/// What corrects these events.
+async fn fixes<L: Layers>(
+    layers: &L,
+    room: RoomId,
+    head: &Head,
+    events: &[Event],
+) -> Result<Fixes, LogError> {
+    let mut asked: Vec<Seq> = events.iter().filter_map(message_of).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    if !head.has_fixes || asked.is_empty() {
+        return Ok(Fixes::new());
+    }
+    layers.fixes(room, &asked).await
 }
 
 impl RedisLog {
@@ -75,15 +174,11 @@ impl RedisLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Frame>, LogError> {
-        let Window { mut events, fixes, .. } = self.after(room, after, limit).await?;
-        scrub(&mut events, &fixes);
-        Ok(events.iter().map(Frame::new).collect())
+        Ok(self::after(self, room, after, limit).await?.frames())
     }
 
     pub(in crate::log) async fn last(&self, room: &Room, count: usize) -> Result<Vec<Frame>, LogError> {
-        let Window { mut events, fixes, .. } = self.below(room, Seq::MAX, count).await?;
-        scrub(&mut events, &fixes);
-        Ok(events.iter().map(Frame::new).collect())
+        Ok(below(self, room, Seq::MAX, count).await?.frames())
     }
 
     pub(in crate::log) async fn page(
@@ -93,9 +188,9 @@ impl RedisLog {
         limit: usize,
     ) -> Result<Vec<Event>, LogError> {
         let Window { mut events, fixes, here } = match part {
-            Part::Newest => self.below(room, Seq::MAX, limit).await?,
-            Part::Before(seq) => self.below(room, seq, limit).await?,
-            Part::After(seq) => self.after(room, seq, limit).await?,
+            Part::Newest => below(self, room, Seq::MAX, limit).await?,
+            Part::Before(seq) => below(self, room, seq, limit).await?,
+            Part::After(seq) => after(self, room, seq, limit).await?,
         };
         scrub(&mut events, &fixes);
         // Of what is here, all corrections are here too.
@@ -118,119 +213,6 @@ impl RedisLog {
             }
         }
         Ok(events)
-    }
-
-    /// Up to `limit` events above `after`, ascending, with what corrects them.
-    async fn after(&self, room: &Room, after: Seq, limit: usize) -> Result<Window, LogError> {
-        let Some(head) = self.head(room.id).await? else {
-            return Ok(Window::archived(self.archive.after(room, after, Seq::MAX, limit).await?));
-        };
-        let tip = head.extent.tip;
-        if after >= tip || limit == 0 {
-            return Ok(Window::archived(Vec::new()));
-        }
-        let range = |pipeline: &mut Pipeline, names: Names| {
-            let range = redis::cmd("XRANGE")
-                .arg(names.log(room.id))
-                .arg(format!("{}-0", after.next()))
-                .arg(format!("{tip}-0"))
-                .arg("COUNT")
-                .arg(limit)
-                .take();
-            pipeline.add_command(range);
-        };
-        let mut events = events(self.look(room.id, range).await?.first())?;
-        let here = events.first().map_or(tip.next(), |event| event.seq);
-        if here > after.next() {
-            let mut older = self.archive.after(room, after, here.before(), limit).await?;
-            events.truncate(limit - older.len().min(limit));
-            older.append(&mut events);
-            events = older;
-        }
-        let fixes = self.fixes(room.id, &head, &events).await?;
-        Ok(Window { events, fixes, here })
-    }
-
-    /// The newest `count` events below `below`, ascending, with what corrects them. While the archive is away,
-    /// those of them that are here, unless there are none.
-    async fn below(&self, room: &Room, below: Seq, count: usize) -> Result<Window, LogError> {
-        let Some(head) = self.head(room.id).await? else {
-            return Ok(Window::archived(self.archive.before(room, below, count).await?));
-        };
-        let end = head.extent.tip.next().min(below);
-        let range = |pipeline: &mut Pipeline, names: Names| {
-            let range = redis::cmd("XREVRANGE")
-                .arg(names.log(room.id))
-                .arg(format!("{}-0", end.before()))
-                .arg("-")
-                .arg("COUNT")
-                .arg(count)
-                .take();
-            pipeline.add_command(range);
-        };
-        let mut events = events(self.look(room.id, range).await?.first())?;
-        events.reverse();
-        let here = events.first().map_or(end, |event| event.seq);
-        if events.len() < count && here > head.extent.first {
-            match self.archive.before(room, here, count - events.len()).await {
-                Ok(mut older) => {
-                    older.append(&mut events);
-                    events = older;
-                }
-                Err(e) if events.is_empty() => return Err(e.into()),
-                Err(_) => {}
-            }
-        }
-        let fixes = self.fixes(room.id, &head, &events).await?;
-        Ok(Window { events, fixes, here })
-    }
-
-    /// The room's head; `None` when the archive has all there is of the room.
-    async fn head(&self, room: RoomId) -> Result<Option<Head>, LogError> {
-        let fields = ["epoch", "base", "seq", "archived", "first", "past"];
-        let answers = self.look(room, |pipeline, names| {
-            pipeline.hmget(names.room(room), &fields).hlen(names.fix(room));
-        });
-        let answers = answers.await?;
-        let [fields, fixes] = &answers[..] else { return Err(LogErrorKind::Unavailable.into()) };
-        let fields: Vec<Option<String>> = from_redis_value(fields.clone())?;
-        let [Some(epoch), Some(base), Some(seq), Some(archived), Some(first), Some(past)] = &fields[..]
-        else {
-            return Ok(None);
-        };
-        let number = |s: &String| s.parse::<u64>().map_err(|_| LogError::from(LogErrorKind::Unavailable));
-        let tip = if self.gives_out_stored_only() { number(archived)? } else { number(seq)? };
-        let epoch = u32::try_from(number(epoch)?).map_err(|_| LogErrorKind::Unavailable)?;
-        let past: Vec<(u32, u64, u64)> = serde_json::from_str(past).map_err(|_| LogErrorKind::Unavailable)?;
-        let extent = Extent {
-            epoch: Epoch(epoch),
-            base: Seq(number(base)?),
-            tip: Seq(tip),
-            first: Seq(number(first)?),
-            past: past.into_iter().map(|(epoch, from, to)| (Epoch(epoch), from..=to)).collect(),
-        };
-        let has_fixes = from_redis_value::<u64>(fixes.clone())? > 0;
-        Ok(Some(Head { extent, has_fixes }))
-    }
-
-    /// What corrects these events.
-    async fn fixes(&self, room: RoomId, head: &Head, events: &[Event]) -> Result<Fixes, LogError> {
-        if !head.has_fixes || events.is_empty() {
-            return Ok(Fixes::new());
-        }
-        let mut asked: Vec<Seq> = events.iter().filter_map(message_of).collect();
-        asked.sort_unstable();
-        asked.dedup();
-        if asked.is_empty() {
-            return Ok(Fixes::new());
-        }
-        let fields: Vec<String> = asked.iter().map(Seq::to_string).collect();
-        let answers = self.look(room, |pipeline, names| {
-            pipeline.hmget(names.fix(room), &fields);
-        });
-        let found: Vec<Option<Vec<u8>>> = from_redis_value(answers.await?.swap_remove(0))?;
-        let fixes = asked.into_iter().zip(found).filter_map(|(seq, fix)| Some((seq, read_fix(&fix?)?)));
-        Ok(fixes.collect())
     }
 
     /// Asks about a room, in one transaction with the check that this is the server that the pods agreed on.
@@ -283,6 +265,89 @@ impl RedisLog {
     pub(super) async fn ask(&self, wire: &mut Wire, pipeline: &Pipeline) -> Result<Vec<Value>, LogError> {
         let answers = wire.ask(pipeline).await;
         self.checked(wire, answers)
+    }
+}
+
+impl Layers for RedisLog {
+    async fn head(&self, room: RoomId) -> Result<Option<Head>, LogError> {
+        let fields = ["epoch", "base", "seq", "archived", "first", "past"];
+        let answers = self.look(room, |pipeline, names| {
+            pipeline.hmget(names.room(room), &fields).hlen(names.fix(room));
+        });
+        let answers = answers.await?;
+        let [fields, fixes] = &answers[..] else { return Err(LogErrorKind::Unavailable.into()) };
+        let fields: Vec<Option<String>> = from_redis_value(fields.clone())?;
+        let [Some(epoch), Some(base), Some(seq), Some(archived), Some(first), Some(past)] = &fields[..]
+        else {
+            return Ok(None);
+        };
+        let number = |s: &String| s.parse::<u64>().map_err(|_| LogError::from(LogErrorKind::Unavailable));
+        let tip = if self.gives_out_stored_only() { number(archived)? } else { number(seq)? };
+        let epoch = u32::try_from(number(epoch)?).map_err(|_| LogErrorKind::Unavailable)?;
+        let past: Vec<(u32, u64, u64)> = serde_json::from_str(past).map_err(|_| LogErrorKind::Unavailable)?;
+        let extent = Extent {
+            epoch: Epoch(epoch),
+            base: Seq(number(base)?),
+            tip: Seq(tip),
+            first: Seq(number(first)?),
+            past: past.into_iter().map(|(epoch, from, to)| (Epoch(epoch), from..=to)).collect(),
+        };
+        let has_fixes = from_redis_value::<u64>(fixes.clone())? > 0;
+        Ok(Some(Head { extent, has_fixes }))
+    }
+
+    async fn oldest(&self, room: RoomId, after: Seq, tip: Seq, limit: usize) -> Result<Vec<Event>, LogError> {
+        let range = |pipeline: &mut Pipeline, names: Names| {
+            let range = redis::cmd("XRANGE")
+                .arg(names.log(room))
+                .arg(format!("{}-0", after.next()))
+                .arg(format!("{tip}-0"))
+                .arg("COUNT")
+                .arg(limit)
+                .take();
+            pipeline.add_command(range);
+        };
+        events(self.look(room, range).await?.first())
+    }
+
+    async fn newest(&self, room: RoomId, end: Seq, count: usize) -> Result<Vec<Event>, LogError> {
+        let range = |pipeline: &mut Pipeline, names: Names| {
+            let range = redis::cmd("XREVRANGE")
+                .arg(names.log(room))
+                .arg(format!("{}-0", end.before()))
+                .arg("-")
+                .arg("COUNT")
+                .arg(count)
+                .take();
+            pipeline.add_command(range);
+        };
+        let mut events = events(self.look(room, range).await?.first())?;
+        events.reverse();
+        Ok(events)
+    }
+
+    async fn fixes(&self, room: RoomId, messages: &[Seq]) -> Result<Fixes, LogError> {
+        let fields: Vec<String> = messages.iter().map(Seq::to_string).collect();
+        let answers = self.look(room, |pipeline, names| {
+            pipeline.hmget(names.fix(room), &fields);
+        });
+        let found: Vec<Option<Vec<u8>>> = from_redis_value(answers.await?.swap_remove(0))?;
+        let fixes = messages.iter().zip(found).filter_map(|(seq, fix)| Some((*seq, read_fix(&fix?)?)));
+        Ok(fixes.collect())
+    }
+
+    async fn archived_after(
+        &self,
+        room: &Room,
+        after: Seq,
+        upto: Seq,
+        limit: usize,
+    ) -> Result<Vec<Event>, LogError> {
+        Ok(self.archive.after(room, after, upto, limit).await?)
+    }
+
+    async fn archived_before(&self, room: &Room, below: Seq, count: usize) -> Result<Vec<Event>, LogError> {
+        Ok(self.archive.before(room, below, count).await?)
     }
 }
 

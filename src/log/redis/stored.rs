@@ -8,13 +8,13 @@ use crate::event::{RoomId, Seq};
 
 /// How far the archive is, of the rooms that somebody waits for.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     rooms: Mutex<HashMap<RoomId, watch::Sender<Seq>>>,
 }
 
 impl Stored {
     /// Waits until the archive has the room's log up to `seq`; for as long as somebody tells.
-    pub(super) async fn wait(&self, room: RoomId, seq: Seq) {
+    pub(crate) async fn wait(&self, room: RoomId, seq: Seq) {
         let mut archived = {
             let mut rooms = self.rooms.lock().expect("no panic while locked");
             rooms.entry(room).or_insert_with(|| watch::Sender::new(Seq(0))).subscribe()
@@ -24,14 +24,14 @@ impl Stored {
     }
 
     /// The rooms that somebody waits for.
-    pub(super) fn rooms(&self) -> Vec<RoomId> {
+    pub(crate) fn rooms(&self) -> Vec<RoomId> {
         let mut rooms = self.rooms.lock().expect("no panic while locked");
         rooms.retain(|_, archived| archived.receiver_count() > 0);
         rooms.keys().copied().collect()
     }
 
     /// The archive has this room's log up to `seq`.
-    pub(super) fn tell(&self, room: RoomId, seq: Seq) {
+    pub(crate) fn tell(&self, room: RoomId, seq: Seq) {
         let rooms = self.rooms.lock().expect("no panic while locked");
         if let Some(archived) = rooms.get(&room) {
             archived.send_if_modified(|known| {

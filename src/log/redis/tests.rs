@@ -101,6 +101,7 @@ enum Step {
     Archived {
         n: u64,
     },
+    /// Or earlier: the clocks of pods differ.
     Later {
         ms: i64,
     },
@@ -138,7 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0u8..3, 0u64..4, 0u64..2, prop_oneof![6 => 1u16..4, 1 => Just(256)])
             .prop_map(|(room, tip, retired, members)| Step::Seed { room, tip, retired, members }),
         2 => (0u64..12).prop_map(|n| Step::Archived { n }),
-        2 => prop_oneof![Just(1i64), Just(70_000), Just(keys::DAY_MS / 2), Just(keys::DAY_MS)]
+        2 => prop_oneof![Just(1i64), Just(70_000), Just(-70_000), Just(keys::DAY_MS / 2), Just(keys::DAY_MS)]
             .prop_map(|ms| Step::Later { ms }),
     ]
 }

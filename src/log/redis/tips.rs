@@ -25,6 +25,23 @@ pub struct Tips {
     seen: HashMap<u8, [[u64; 2]; 2]>,
 }
 
+impl Tips {
+    /// They are of this generation: what was seen in another says nothing.
+    pub(crate) fn of(&mut self, generation: i64) {
+        if self.generation != generation {
+            *self = Tips { generation, seen: HashMap::new() };
+        }
+    }
+
+    /// A partition's counters are these now; gives those of the look before the last, if they were others then.
+    pub(crate) fn look(&mut self, partition: u8, now: [u64; 2]) -> Option<[u64; 2]> {
+        let seen = self.seen.entry(partition).or_default();
+        let [last, since] = *seen;
+        *seen = [now, last];
+        (now != since).then_some(since)
+    }
+}
+
 /// How far a partition is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
@@ -60,18 +77,13 @@ impl RedisLog {
         asked.dedup();
         let marks = self.marks(&asked).await?;
         let generation = self.agreed()?.generation;
-        if tips.generation != generation {
-            *tips = Tips { generation, seen: HashMap::new() };
-        }
+        tips.of(generation);
         let mut changed = Vec::new();
         for (partition, mark) in asked.into_iter().zip(marks) {
             self.lock_held().release(partition, mark.archived);
             let now = [if self.gives_out_stored_only() { mark.archived } else { mark.n }, mark.inbox_turn];
             let Some(logs) = by_partition.get(&partition) else { continue };
-            let seen = tips.seen.entry(partition).or_default();
-            let [last, since] = *seen;
-            *seen = [now, last];
-            if now != since {
+            if let Some(since) = tips.look(partition, now) {
                 changed.push(Changed { partition, since, logs });
             }
         }

@@ -42,6 +42,29 @@ fn redis_is_stopped_and_comes_back_with_all_it_had() {
     trial.assert_holds();
 }
 
+/// A connection that nothing is sent on does not notice that the server has gone.
+#[test]
+fn a_pod_that_was_idle_while_redis_was_restarted_takes_messages() {
+    let mut maru = Maru::on_servers_of_its_own(&[], None);
+    let speak = |maru: &Maru, n: usize| {
+        let answer = Client::new(maru.pods()[n].address()).post("/r/lobby", "text/plain", "hello");
+        answer.is_ok_and(|answer| answer.status == 201)
+    };
+    for n in 0..maru.pods().len() {
+        assert!(speak(&maru, n));
+    }
+    wait_for("it is stored", || maru.servers().outboxes() == 0);
+    let before = maru.metric("maru_fences_total");
+    maru.servers_mut().redis.stop();
+    maru.servers_mut().redis.start_again();
+    maru.wait_for_metric("maru_fences_total", |fences| fences > before);
+    // By now all pods have taken it up, and nobody has spoken.
+    thread::sleep(Duration::from_secs(3));
+    for n in 0..maru.pods().len() {
+        wait_for("the pod takes messages", || speak(&maru, n));
+    }
+}
+
 #[test]
 fn redis_is_killed_and_comes_back_with_all_it_answered_for() {
     let trial = harmed(|maru, _| {
