@@ -65,11 +65,11 @@ impl Record {
         all
     }
 
-    /// Where two faults met and it was announced: what is lost is lost, also between what is not; and what a pod brings
-    /// late stands in the epoch that the others have left.
+    /// Where two faults met and it was announced: what is lost is lost, also between what is not, and a deletion too; and
+    /// what a pod brings late stands in the epoch that the others have left.
     fn is_excused(kind: Kind) -> bool {
-        use Kind::{FalseGap, LogBroken, Lost, Phantom, ResumedElsewhere, TwoEvents};
-        matches!(kind, Lost | Phantom | LogBroken | ResumedElsewhere | FalseGap | TwoEvents)
+        use Kind::{Disagreement, FalseGap, LogBroken, Lost, Phantom, ResumedElsewhere, TwoEvents};
+        matches!(kind, Lost | Phantom | LogBroken | ResumedElsewhere | FalseGap | TwoEvents | Disagreement)
     }
 
     fn history(&self, number: usize) -> History {
@@ -188,13 +188,16 @@ impl Record {
         }
     }
 
-    /// Nobody comes twice without having gone.
+    /// Nobody comes twice without having gone, or goes twice. Who comes just after Redis forgot everybody comes quietly.
     fn comings_and_goings_take_turns(&self, all: &mut Vec<String>) {
         let mut is_in: BTreeMap<(RoomId, UserId), bool> = BTreeMap::new();
+        let are_some_quiet = self.world.note.borrow().fences > 1;
         for (at, room, passed) in &self.world.note.borrow().passed {
             let came = passed.joined.iter().map(|person| (person, true));
             for (person, comes) in came.chain(passed.left.iter().map(|person| (person, false))) {
-                if is_in.insert((*room, person.id), comes).unwrap_or(false) == comes {
+                if is_in.insert((*room, person.id), comes).unwrap_or(false) == comes
+                    && (comes || !are_some_quiet)
+                {
                     let what = if comes { "came" } else { "left" };
                     all.push(format!(
                         "presence: {} {what} twice, at {:.3} s",

@@ -184,6 +184,22 @@ async fn what_an_owner_did_not_finish_the_next_one_does_and_nothing_comes_twice(
 }
 
 #[tokio::test]
+async fn who_gave_a_partition_back_and_takes_it_again_reads_it_from_its_beginning() {
+    let bed = Bed::new(Ack::Buffered).await;
+    let pod = Uuid::now_v7();
+    let first = Owner::new(&bed, pod).await;
+    let kept = Owner::new(&bed, pod).await;
+    assert_eq!(kept.owned, first.owned, "who keeps it goes on");
+    kept.give_back(pod).await;
+    let again = Owner::new(&bed, pod).await;
+    let pairs = again.owned.iter().zip(&first.owned);
+    assert!(
+        pairs.into_iter().all(|(again, first)| again.token > first.token),
+        "a reader goes on by its token"
+    );
+}
+
+#[tokio::test]
 async fn who_lost_a_partition_is_told_that_it_trimmed_nothing() {
     let bed = Bed::new(Ack::Stored).await;
     let (ann, bob) = (user("Ann"), user("Bob"));

@@ -102,7 +102,7 @@ impl Partition {
             return None;
         }
         meta.token += u64::from(!is_mine);
-        (meta.owner, meta.until) = (Some(pod), now + time);
+        (meta.owner, meta.until) = ((time > 0).then_some(pod), now + time);
         Some(meta.token)
     }
 

@@ -21,5 +21,7 @@ local token = tonumber(meta[5])
 if not is_mine then
     token = token + 1
 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[3], 'token', token, 'until', string.format('%.0f', now + tonumber(ARGV[4])))
+-- Who gives it back and takes it again begins anew: what it had read and not finished meanwhile is read once more.
+local owner = ARGV[4] == '0' and '' or ARGV[3]
+redis.call('HSET', KEYS[1], 'owner', owner, 'token', token, 'until', string.format('%.0f', now + tonumber(ARGV[4])))
 return {'OK', string.format('%.0f', token)}
