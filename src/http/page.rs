@@ -58,12 +58,17 @@ pub(super) fn page(page: Page, lang: Lang, request: &HeaderMap, origins: &[Strin
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
         (header::VARY, "Accept, Accept-Encoding, Accept-Language"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::CONTENT_SECURITY_POLICY, policy(page, origins));
+    if page == Page::Chat {
+        // Whoever opened it in a window gets no hold of that. Browsers change processes for it, which is 30 ms and more
+        // before anything is seen, so pages that anybody may read do without.
+        let name = HeaderName::from_static("cross-origin-opener-policy");
+        headers.insert(name, HeaderValue::from_static("same-origin"));
+    }
     if page != Page::Framed {
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }

@@ -9,6 +9,8 @@ if (document.documentElement.lang !== language) {
   document.documentElement.lang = language;
 }
 
+await painted();
+
 const [, place, name] = location.pathname.split("/");
 const slug = () => decodeURIComponent(name).normalize("NFKC").toLowerCase();
 if (place === "r") {
@@ -23,4 +25,9 @@ if (place === "r") {
 } else {
   const { openLanding } = await import("./landing.js");
   openLanding();
+}
+
+/** What came with the document is seen first; what brings it to life would keep that back. Of a hidden page nothing is painted. */
+function painted() {
+  return document.hidden || new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }

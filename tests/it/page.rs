@@ -50,6 +50,20 @@ fn only_the_page_for_frames_is_framed_and_only_by_configured_sites() {
 }
 
 #[test]
+fn whoever_opens_direct_messages_in_a_window_has_no_hold_of_it() {
+    let maru = Maru::start();
+    for (target, policy) in
+        [("/chat/", Some("same-origin")), ("/chat/x", Some("same-origin")), ("/r/lobby", None)]
+    {
+        assert_eq!(
+            get(&maru, target, "identity").headers.get("cross-origin-opener-policy"),
+            policy,
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn what_the_page_is_made_of_is_packed_for_those_who_take_it() {
     let maru = Maru::start();
     let html = get(&maru, "/r/lobby", "identity").text();
