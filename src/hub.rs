@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     backplane::Backplane,
     event::{Aside, Cursor, Entry, Extent, Frame, LogId, Room, RoomId, Seq, UserId},
-    log::{Log, LogError, LogErrorKind, Notice, Passed},
+    log::{Log, LogError, LogErrorKind, Notice, Passed, SHOWN_MS},
     readers::Postbox,
 };
 
@@ -54,8 +54,6 @@ pub struct Feeds {
 
 /// Events of feeds that nobody holds any more which are remembered, at most.
 const LATELY: usize = 10_000;
-/// For how long they are, in ms by their own times.
-const LATELY_MS: i64 = 60_000;
 
 /// Who is told of people, and of what was shown. They must not block: nothing else is heard meanwhile.
 #[derive(Default)]
@@ -75,7 +73,7 @@ impl Ears {
         let mut lately = lately.lock().expect("no panic while locked");
         lately.extend(shown());
         let newest = lately.iter().map(|entry| entry.event.ts).max().unwrap_or_default();
-        lately.retain(|entry| entry.event.ts >= newest - LATELY_MS);
+        lately.retain(|entry| entry.event.ts >= newest - SHOWN_MS);
         let surplus = lately.len().saturating_sub(LATELY);
         lately.drain(..surplus);
     }

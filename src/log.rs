@@ -26,6 +26,8 @@ pub use redis::{
 };
 pub use sqlite::{SqliteLog, new_epoch};
 
+/// For how long an event that was shown may be held by nobody, in ms: until its pod has its answer, or gives it up.
+pub(crate) const SHOWN_MS: i64 = 60_000;
 /// How long an idempotency key is remembered, in ms: 24 h.
 pub const KEY_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Ears, LATELY_MS, Memory,
+    Ears, Memory,
     listener::{Asides, Heard, Listener},
     order::{Look, Next, Order, Read, Verdict},
     resume,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{Cursor, Entry, Event, Extent, Frame, LogId, MOST_ENTRIES, Room, RoomKind, Seq},
-    log::{LogError, LogErrorKind},
+    log::{LogError, LogErrorKind, SHOWN_MS},
     readers::{Joined, Place, Postbox, Source},
 };
 
@@ -326,8 +326,10 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let newest = self.lock().tail.newest();
-        self.ears.keep(|| self.shown(newest - LATELY_MS));
+        self.ears.keep(|| {
+            let newest = self.lock().tail.newest();
+            self.shown(newest - SHOWN_MS)
+        });
         let held = self.lock().tail.bytes();
         self.memory.adjust(held, 0);
     }

@@ -14,7 +14,7 @@ use redis::{RedisError, Script, Value};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
-use super::{Ack, LogError, LogErrorKind};
+use super::{Ack, LogError, LogErrorKind, SHOWN_MS};
 use crate::{
     archive::{Archive, ArchiveError},
     clock,
@@ -60,8 +60,6 @@ use stored::Stored;
 
 /// Bytes of events that a pod holds until the archive has them; over it nothing more is taken.
 pub(crate) const HELD: usize = 64 << 20;
-/// For how long an event that was shown may be held by nobody, in ms: until its pod has its answer, or gives it up.
-pub(crate) const SHOWN_MS: i64 = 60_000;
 
 static FORGET: std::sync::LazyLock<Script> =
     std::sync::LazyLock::new(|| Script::new(include_str!("redis/forget.lua")));

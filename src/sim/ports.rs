@@ -16,9 +16,8 @@ use crate::{
     http::start::Replayed,
     hub::{Feed, REACH, ReadLog},
     log::{
-        Ack, Agreed, Append, LogError, LogErrorKind, Placed, Server, Standing, Tips,
+        Ack, Agreed, Append, LogError, LogErrorKind, Placed, SHOWN_MS, Server, Standing, Tips,
         redis::{
-            SHOWN_MS,
             append::{Answered, OUTBOX, STORED, Taking, hold, is_stored, take},
             call::{Answer, Call},
             keys::DAY_MS,

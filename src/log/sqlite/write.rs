@@ -23,7 +23,7 @@ mod inbox;
 mod trim;
 
 pub(super) use batch::Batch;
-use batch::Known;
+use batch::Remembered;
 pub(super) use epoch::new_epoch;
 
 /// Jobs that may wait for the writer; over it POSTs are answered 503 before anything is accepted.
@@ -121,9 +121,9 @@ pub(super) fn start(
     connection: Connection,
     announce: impl FnMut(Vec<Notice>) + Send + 'static,
 ) -> rusqlite::Result<(Queue, JoinHandle<()>)> {
-    let known = Known::new(&connection)?;
+    let remembered = Remembered::new(&connection)?;
     let (queue, jobs) = mpsc::sync_channel(QUEUE);
-    let writer = Writer { connection, known, announce };
+    let writer = Writer { connection, remembered, announce };
     let thread = std::thread::Builder::new()
         .name("log-writer".into())
         .spawn(move || writer.run(&jobs))
@@ -133,7 +133,7 @@ pub(super) fn start(
 
 struct Writer<A> {
     connection: Connection,
-    known: Known,
+    remembered: Remembered,
     announce: A,
 }
 
@@ -170,7 +170,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
             }
             Err(e) => {
                 tracing::error!(error = %e, jobs = done.len(), "a batch could not be stored");
-                self.known.forget();
+                self.remembered.forget();
             }
         }
     }
@@ -182,7 +182,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
         jobs: &Receiver<Box<dyn Job>>,
     ) -> rusqlite::Result<Vec<Notice>> {
         let transaction = self.connection.savepoint()?;
-        let mut batch = Batch::new(&transaction, &mut self.known);
+        let mut batch = Batch::new(&transaction, &mut self.remembered);
         while let Some(job) = done.last_mut() {
             job.work(&mut batch)?;
             if done.len() >= BATCH || batch.is_full() {

@@ -37,7 +37,7 @@ impl Head {
 }
 
 /// What the writer remembers from one transaction to the next, so as not to read it again.
-pub(super) struct Known {
+pub(super) struct Remembered {
     /// Of logs that are yet to be made.
     epoch: Epoch,
     /// The ends of the logs that were written to.
@@ -48,10 +48,10 @@ pub(super) struct Known {
     unpruned: usize,
 }
 
-impl Known {
+impl Remembered {
     pub(super) fn new(connection: &Connection) -> rusqlite::Result<Self> {
         let epoch = connection.query_row("SELECT epoch FROM store", [], |row| row.get(0))?;
-        Ok(Known { epoch, heads: HashMap::new(), people: Generations::new(PEOPLE), unpruned: 0 })
+        Ok(Remembered { epoch, heads: HashMap::new(), people: Generations::new(PEOPLE), unpruned: 0 })
     }
 
     /// What was given out in memory was never committed.
@@ -77,16 +77,16 @@ pub(in crate::log::sqlite) struct Batch<'a> {
     pub(in crate::log::sqlite) connection: &'a Connection,
     pub(in crate::log::sqlite) now: i64,
     pub(super) notices: Vec<Notice>,
-    known: &'a mut Known,
+    remembered: &'a mut Remembered,
     touched: Vec<RoomId>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, known: &'a mut Known) -> Self {
-        if known.heads.len() > HEADS {
-            known.heads.clear();
+    pub(super) fn new(connection: &'a Connection, remembered: &'a mut Remembered) -> Self {
+        if remembered.heads.len() > HEADS {
+            remembered.heads.clear();
         }
-        Batch { connection, now: clock::millis(), notices: Vec::new(), known, touched: Vec::new() }
+        Batch { connection, now: clock::millis(), notices: Vec::new(), remembered, touched: Vec::new() }
     }
 
     /// Should what comes next go into another?
@@ -96,9 +96,9 @@ impl<'a> Batch<'a> {
 
     /// Writes what was only remembered; gives what is to be announced after the commit.
     pub(super) fn finish(mut self) -> rusqlite::Result<Vec<Notice>> {
-        self.known.unpruned += self.touched.len();
-        if self.known.unpruned >= PRUNE_EVERY {
-            keys::prune(self.connection, self.now, std::mem::take(&mut self.known.unpruned))?;
+        self.remembered.unpruned += self.touched.len();
+        if self.remembered.unpruned >= PRUNE_EVERY {
+            keys::prune(self.connection, self.now, std::mem::take(&mut self.remembered.unpruned))?;
         }
         self.touched.sort_unstable();
         self.touched.dedup();
@@ -113,7 +113,7 @@ impl<'a> Batch<'a> {
 
     /// The end of a log. One that is not there yet ends before the first seq of this epoch of the store.
     pub(in crate::log::sqlite) fn head(&mut self, log: RoomId) -> rusqlite::Result<&mut Head> {
-        if !self.known.heads.contains_key(&log) {
+        if !self.remembered.heads.contains_key(&log) {
             let found = self
                 .connection
                 .prepare_cached("SELECT epoch, tip, last_ts FROM rooms WHERE id = ?1")?
@@ -122,19 +122,19 @@ impl<'a> Batch<'a> {
                 })
                 .optional()?;
             let Extent { epoch, tip, .. } = self.empty();
-            self.known.heads.insert(log, found.unwrap_or(Head { epoch, tip, last_ts: 0, is_new: true }));
+            self.remembered.heads.insert(log, found.unwrap_or(Head { epoch, tip, last_ts: 0, is_new: true }));
         }
-        Ok(self.known.heads.get_mut(&log).expect("it was just put there"))
+        Ok(self.remembered.heads.get_mut(&log).expect("it was just put there"))
     }
 
     /// A log that is yet to be made.
     pub(in crate::log::sqlite) fn empty(&self) -> Extent {
-        Extent::empty(self.known.epoch.0 - 1)
+        Extent::empty(self.remembered.epoch.0 - 1)
     }
 
     /// A log was made or is another than it was.
     pub(in crate::log::sqlite) fn look_again(&mut self, log: RoomId) {
-        self.known.heads.remove(&log);
+        self.remembered.heads.remove(&log);
     }
 
     /// Gives the next place of a log, and its time; makes the log when this is its first.
@@ -164,7 +164,7 @@ impl<'a> Batch<'a> {
 
     /// Keeps a person. Who can be found keeps the name that they are found by.
     pub(in crate::log::sqlite) fn keep_person(&mut self, user: &User) -> rusqlite::Result<()> {
-        if self.known.people.find(&user.id).is_some_and(|name| *name == user.name) {
+        if self.remembered.people.find(&user.id).is_some_and(|name| *name == user.name) {
             return Ok(());
         }
         self.connection
@@ -180,9 +180,9 @@ impl<'a> Batch<'a> {
 
     /// Somebody is kept under this name from now on.
     pub(in crate::log::sqlite) fn kept(&mut self, user: &User) {
-        match self.known.people.find(&user.id) {
+        match self.remembered.people.find(&user.id) {
             Some(name) => name.clone_from(&user.name),
-            None => self.known.people.insert(user.id, user.name.clone()),
+            None => self.remembered.people.insert(user.id, user.name.clone()),
         }
     }
 }
