@@ -2,6 +2,7 @@
 
 import { avatar } from "./avatar.js";
 import { notify, showThatSeen, showTitle } from "./attention.js";
+import { begin } from "./begin.js";
 import { fromTemplate, make } from "./dom.js";
 import { Finder } from "./finder.js";
 import { backoff, openInbox, startRoom, whoAmI } from "./maru.js";
@@ -19,7 +20,7 @@ const parts = { talk: () => import("./talk.js"), dialogs: () => import("./dialog
 /** Rooms asked for at once. */
 const PAGE = 30;
 
-export async function openChat() {
+async function openChat() {
   showTitle("", 0);
   if (!setting("named")) parts.you().catch(() => {});
   let me = await somebody();
@@ -344,3 +345,6 @@ function asideOf(what, text, withWayBack) {
 function roomOf(path) {
   return /^\/chat\/([0-9a-f-]{36})\/?$/i.exec(path)?.[1].toLowerCase() ?? null;
 }
+
+await begin();
+openChat();

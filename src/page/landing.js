@@ -1,12 +1,15 @@
 /** `/`: what maru is, and the way into a room. */
 
+import { begin } from "./begin.js";
 import { copies } from "./dom.js";
+import { slugOf } from "./slug.js";
 import { wireSwitches } from "./switches.js";
 import { words } from "./words.js";
 
-const RESERVED = /^(search|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
+await begin();
+openLanding();
 
-export function openLanding() {
+function openLanding() {
   const page = document.querySelector(".landing");
   const form = page.querySelector("form");
   const input = page.querySelector("input");
@@ -29,11 +32,4 @@ export function openLanding() {
   wireSwitches(page);
   page.inert = false;
   if (matchMedia("(hover: hover)").matches) input.focus();
-}
-
-/** A room's slug from what was typed, or what is wrong: spaces become hyphens, the rest is the server's rule. */
-export function slugOf(typed) {
-  const slug = typed.normalize("NFKC").toLowerCase().trim().replace(/^#/, "").replace(/\s+/g, "-");
-  if (!/^[\p{L}\p{N}_-]{1,64}$/u.test(slug)) return { problem: "badSlug" };
-  return RESERVED.test(slug) ? { problem: "reservedSlug" } : { slug };
 }

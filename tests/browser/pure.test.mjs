@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { afterEach, describe, test } from "node:test";
 import { traits } from "../../src/page/avatar.js";
 import { bytesOver, isSend } from "../../src/page/composer.js";
-import { slugOf } from "../../src/page/landing.js";
+import { slugOf } from "../../src/page/slug.js";
 import {
   backoff, connect, isPassing, MaruError, newId, openInbox, parseCursor, Position, retryAfter,
 } from "../../src/page/maru.js";

@@ -66,6 +66,28 @@ fn name_behind<'a>(kind: &str, line: &'a str) -> Option<&'a str> {
     line.strip_prefix(kind)?.split(|c| !is_of_name(c)).next().filter(|name| !name.is_empty())
 }
 
+/// The name of a method that begins with this line of a class and that others may ask for: `  async history(page = {}) {`,
+/// or one of `get` or `set`.
+pub(super) fn method(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("  ").filter(|line| line.ends_with('{'))?;
+    let line = ["async ", "get ", "set "].iter().find_map(|kind| line.strip_prefix(kind)).unwrap_or(line);
+    let (name, _) = line.split_once('(')?;
+    let is_name = !name.is_empty() && name.chars().all(is_of_name);
+    (is_name && !["constructor", "if", "for", "while", "switch"].contains(&name)).then_some(name)
+}
+
+/// The names that a line might ask an object for: `room.history(`, `const { cursor } = room`.
+pub(super) fn asked_of_objects(line: &str) -> impl Iterator<Item = &str> {
+    let own = method(line);
+    let mut before = None;
+    line.split_inclusive(|c| !is_of_name(c)).filter_map(move |part| {
+        let name = part.trim_end_matches(|c| !is_of_name(c));
+        let is_asked = matches!(before, Some('.' | ' ')) && !name.is_empty() && own != Some(name);
+        before = part.chars().next_back();
+        is_asked.then_some(name)
+    })
+}
+
 /// The modules that a line loads: `import("./talk.js")`.
 pub(super) fn loaded(line: &str) -> Vec<&str> {
     let known = |rest: &str| Some(3 + rest.strip_prefix("\"./")?.find("\")")?);
@@ -73,10 +95,6 @@ pub(super) fn loaded(line: &str) -> Vec<&str> {
     modules
         .collect::<Option<_>>()
         .unwrap_or_else(|| panic!("modules that are joined do not load like this: {line}"))
-}
-
-pub(super) fn load(module: &str) -> String {
-    format!("import(\"./{module}\")")
 }
 
 /// Does a name stand in a line, whole?
@@ -146,6 +164,31 @@ mod tests {
         ] {
             assert_eq!(Line::of(line), None);
         }
+    }
+
+    #[test]
+    fn methods_are_known_by_their_first_line() {
+        for (line, name) in [
+            ("  history(page = {}) {", Some("history")),
+            ("  async rooms() {", Some("rooms")),
+            ("  get cursor() {", Some("cursor")),
+            ("  constructor(name) {", None),
+            ("  async #send(text) {", None),
+            ("  if (a) {", None),
+            ("    history(page) {", None),
+            ("  label: (word) => {", None),
+            ("  return wait(() => {", None),
+        ] {
+            assert_eq!(method(line), name, "{line}");
+        }
+        let asked = |line| asked_of_objects(line).collect::<Vec<_>>();
+        assert_eq!(
+            asked("if (me) room.history({ before, limit: PAGE });"),
+            ["room", "history", "before", "limit", "PAGE"]
+        );
+        assert_eq!(asked("  const { cursor } = room"), ["const", "cursor", "room"]);
+        assert_eq!(asked("this.#leave(\"read\", [name]);"), [""; 0]);
+        assert_eq!(asked("  async history(page) {"), ["async"]);
     }
 
     #[test]

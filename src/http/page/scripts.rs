@@ -9,15 +9,12 @@
 //! })();
 //! ```
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use super::{
     files::source,
-    lines::{Line, lean, load, loaded, mentions},
+    lines::{Line, asked_of_objects, lean, loaded, mentions, method},
 };
-
-/// Which page it is; it asks for their modules, each for its own.
-const APP: &str = "app.js";
 
 /// A file of scripts, and the modules in it. The last one stands there as it is, with what it exports.
 pub(super) struct Joined {
@@ -28,10 +25,8 @@ pub(super) struct Joined {
 /// What a page is opened with, under the name of its own module, and a file for each module that it loads later.
 pub(super) fn joined(page: &'static str) -> Vec<Joined> {
     let mut opening = Vec::new();
-    for name in [page, APP] {
-        collect(name, &[], &mut Vec::new(), &mut opening);
-    }
-    let later: Vec<_> = opening.iter().filter(|name| **name != APP).flat_map(|name| loads(name)).collect();
+    collect(page, &[], &mut Vec::new(), &mut opening);
+    let later: Vec<_> = opening.iter().flat_map(|name| loads(name)).collect();
     let elsewhere: Vec<_> = opening.iter().chain(&later).copied().collect();
     let mut files = vec![Joined { name: page, modules: opening }];
     for name in later {
@@ -64,6 +59,8 @@ impl Joined {
     /// The file, one of those of its page.
     pub(super) fn text(&self, page: &[Joined]) -> String {
         let (last, others) = self.modules.split_last().expect("a file has a module");
+        let modules = page.iter().flat_map(|file| &file.modules);
+        let methods = modules.flat_map(|name| lean(source(name))).flat_map(asked_of_objects).collect();
         let mut text = String::new();
         for file in page.iter().filter(|file| file.name != self.name) {
             match &scopes(&file.asked_by(self))[..] {
@@ -78,12 +75,12 @@ impl Joined {
             }
         }
         for name in others {
-            let (body, exports) = self.body(name, page);
+            let (body, exports) = self.body(name, page, &methods);
             let exports = exports.join(", ");
             let _ =
                 writeln!(text, "const {} = (() => {{\n{body}return {{ {exports} }};\n}})();", scope(name));
         }
-        text.push_str(&self.body(last, page).0);
+        text.push_str(&self.body(last, page, &methods).0);
         if self.name == page[0].name {
             let asked: Vec<_> = page[1..].iter().flat_map(|file| self.asked_by(file)).collect();
             let asked: Vec<_> = self.modules.iter().copied().filter(|name| asked.contains(name)).collect();
@@ -101,11 +98,16 @@ impl Joined {
     }
 
     /// What a page needs of a module, with scopes for what it imports; and the names that others ask for.
-    fn body(&self, name: &'static str, page: &[Joined]) -> (String, Vec<&'static str>) {
+    fn body(
+        &self,
+        name: &'static str,
+        page: &[Joined],
+        methods: &HashSet<&str>,
+    ) -> (String, Vec<&'static str>) {
         let mut body = String::new();
         let mut exports = Vec::new();
         let asked = asked(name, page);
-        for line in needed(name, &asked) {
+        for line in without_unasked(needed(name, &asked), methods) {
             match Line::read(line) {
                 Line::Import { names, module } => {
                     let _ = writeln!(body, "const {{ {names} }} = {};", scope(module));
@@ -116,11 +118,7 @@ impl Joined {
                         writeln!(body, "{}", if self.modules.last() == Some(&name) { line } else { item });
                 }
                 Line::Item(_) | Line::Other => {
-                    let here = loaded(line).into_iter().filter(|module| self.modules.contains(module));
-                    let line = here.fold(line.trim().to_owned(), |line, module| {
-                        line.replace(&load(module), &format!("Promise.resolve({})", scope(module)))
-                    });
-                    let _ = writeln!(body, "{line}");
+                    let _ = writeln!(body, "{}", line.trim());
                 }
             }
         }
@@ -183,6 +181,28 @@ fn needed(name: &str, asked: &[&str]) -> Vec<&'static str> {
     items.into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
+/// These lines without the methods of classes that nothing on the page asks an object for, as far as their names tell.
+fn without_unasked<'a>(lines: Vec<&'a str>, asked: &HashSet<&str>) -> Vec<&'a str> {
+    let (mut in_class, mut is_kept) = (false, true);
+    let keep = |line: &&str| {
+        match *line {
+            line if line.starts_with("class ") || line.starts_with("export class ") => in_class = true,
+            "}" => in_class = false,
+            line if in_class => {
+                if let Some(name) = method(line) {
+                    is_kept = asked.contains(name);
+                }
+            }
+            _ => {}
+        }
+        // Its last line goes with it.
+        let was_kept = is_kept;
+        is_kept |= *line == "  }";
+        was_kept
+    };
+    lines.into_iter().filter(keep).collect()
+}
+
 /// A script that stands alone, as it is sent.
 pub(super) fn alone(name: &str) -> String {
     lean(source(name)).flat_map(|line| [line.trim(), "\n"]).collect()
@@ -226,7 +246,7 @@ mod tests {
             modules.sort_unstable();
             modules.dedup();
             assert_eq!(modules.len(), all, "{page:?}");
-            assert!(modules.contains(&&page.script()) && modules.contains(&&APP));
+            assert_eq!(files[0].modules.last(), Some(&page.script()));
         }
     }
 
@@ -280,13 +300,30 @@ mod tests {
         assert!(all.contains("\nexport function openInbox(") && all.contains("\nexport class Inbox {"));
     }
 
+    /// Only the inbox has rooms whose members come and go.
+    #[test]
+    fn methods_that_nobody_asks_for_are_left_out() {
+        let text = |page| {
+            let files = joined(page);
+            files.iter().map(|file| file.text(&files)).collect::<String>()
+        };
+        let (room, chat) = (text("room.js"), text("chat.js"));
+        for method in ["expel(user) {", "leave() {", "reset(cursor) {"] {
+            assert!(!room.contains(&format!("\n{method}")) && !room.contains(&format!("\nasync {method}")));
+            assert!(chat.contains(&format!("\n{method}")) || chat.contains(&format!("\nasync {method}")));
+        }
+        for method in ["edit(seq, text) {", "remove(seq) {", "get cursor() {", "gap(element, "] {
+            assert!(room.contains(&format!("\n{method}")), "{method}");
+        }
+    }
+
     #[test]
     fn what_is_loaded_later_shares_modules_with_the_page() {
         let files = joined("chat.js");
         let text = |name| files.iter().find(|file| file.name == name).unwrap().text(&files);
         let (chat, you) = (text("chat.js"), text("you.js"));
         assert!(chat.contains("\nconst words_js = (() => {\n"));
-        assert!(chat.contains("import(\"./talk.js\")") && chat.contains("await Promise.resolve(chat_js)"));
+        assert!(chat.contains("import(\"./talk.js\")"));
         let exports = chat.lines().last().unwrap();
         assert!(exports.starts_with("export { ") && exports.contains(" words_js,"), "{exports}");
         assert!(
