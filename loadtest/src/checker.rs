@@ -1,4 +1,4 @@
-//! The judge of order and completeness: CONTRACT.md §6, P1, P2, P5 and P6.
+//! The judge of order and completeness: CONTRACT.md §6, P1 to P7 and P11.
 //!
 //! A [`History`] holds what was done and seen in one room; [`check`] decides. It is pure: values in, verdict out, so
 //! that the judge can be tried on histories that were made wrong by hand. What it decides:
@@ -10,20 +10,26 @@
 //!   reads to the end has it.
 //! - **P5** a connection that asked for cursor n goes on at n+1.
 //! - **P6** a person's `client_id` never makes two events, and all answers to it agree.
+//! - **P11** a server that was told to end goes on as before for a while, answers, sends off its readers in order
+//!   and spread over its window, and ends well and in time.
 //!
 //! Beside these it reports what it cannot help seeing: phantoms (P3), losses that no `gap` announced (P4), streams
-//! and history that disagree (P7), and bytes that no maru server may send.
+//! and history that disagree (P7), and bytes that no maru server may send. An [`Inbox`] is held against the logs of
+//! its rooms by [`check_inbox`].
 //!
 //! To extend it: a new promise is a module with a `fn(&History, &mut Findings)`, called from [`check`].
 
 mod history;
+mod inbox;
+mod leaving;
 mod log;
 mod order;
 mod speaking;
 
 pub use history::{
-    Ack, Act, Asked, Attempt, Clock, End, Gaps, History, Kept, Outcome, ReaderLog, Seen, Sight,
+    Ack, Act, Asked, Attempt, Clock, Drain, End, Gaps, History, Kept, Outcome, ReaderLog, Seen, Sight,
 };
+pub use inbox::{Inbox, InboxRoom, check_inbox};
 
 use std::fmt;
 use std::time::Duration;
@@ -48,6 +54,10 @@ pub enum Promise {
     P6,
     /// One truth.
     P7,
+    /// Only those who may see it.
+    P9,
+    /// Drain.
+    P11,
     /// §4, the shape of a stream.
     Stream,
 }
@@ -107,6 +117,22 @@ pub enum Kind {
     Phantom,
     /// Stream and log differ about an event.
     Disagreement,
+    /// An inbox has an event of a room that its owner is not in, or of the time before.
+    Foreign,
+    /// A server that was told to end did not take a connection, though it had to for some time.
+    NotTaken,
+    /// It took a message and did not answer.
+    NotAnswered,
+    /// It was ready for longer than it takes to say so.
+    StillReady,
+    /// A reader's connection ended without `bye`.
+    NoFarewell,
+    /// Its readers were sent off all at once.
+    AllAtOnce,
+    /// It ended with another status than 0.
+    EndedBadly,
+    /// It had not ended when all its time was over.
+    EndedLate,
     /// Bytes that a maru server must never send.
     Fault,
     /// The history contradicts itself: whoever wrote it down made a mistake, and nothing can be concluded.
@@ -205,10 +231,8 @@ pub fn check(history: &History) -> Verdict {
     let log = log::Log::read(history, &mut findings);
     order::check(history, &log, &mut findings);
     speaking::check(history, &log, &mut findings);
-    let mut violations = findings.0;
-    violations.sort_by_key(|v| v.at);
-    violations.truncate(KEPT);
-    Verdict { counts: count(history), violations }
+    leaving::check(history, &mut findings);
+    findings.verdict(count(history))
 }
 
 /// What the rules found so far.
@@ -218,6 +242,13 @@ struct Findings(Vec<Violation>);
 impl Findings {
     fn add(&mut self, promise: Promise, kind: Kind, at: Duration, what: String, context: Vec<String>) {
         self.0.push(Violation { promise, kind, at, what, context });
+    }
+
+    fn verdict(self, counts: Counts) -> Verdict {
+        let mut violations = self.0;
+        violations.sort_by_key(|v| v.at);
+        violations.truncate(KEPT);
+        Verdict { counts, violations }
     }
 }
 

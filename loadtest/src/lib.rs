@@ -29,7 +29,7 @@
 //!     attempts: ann.into_attempts(),
 //!     readers: vec![reader.into_complete_log()],
 //!     end: Some(end),
-//!     gaps: checker::Gaps::Forbidden,
+//!     ..checker::History::default()
 //! };
 //! checker::check(&history).assert_holds();
 //! # Ok(()) }

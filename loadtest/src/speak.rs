@@ -86,6 +86,7 @@ impl Speaker {
         self.attempts.push(Attempt {
             person: self.person.clone(),
             client_id: client_id.map(str::to_owned),
+            server: self.client.server().to_string(),
             act: Act::Say(text.to_owned()),
             sent,
             answered: self.clock.now(),

@@ -232,6 +232,7 @@ impl Reader {
         let at = self.clock.now();
         self.stream = Some(listen.open(self.server)?);
         self.log.connected(at, asked);
+        self.log.reached(at, self.server.to_string());
         Ok(())
     }
 

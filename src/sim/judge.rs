@@ -93,6 +93,7 @@ impl Record {
             readers: readers.map(|reader| reader.log.borrow().clone()).collect(),
             end: Some(end),
             gaps: if epoch > 1 { Gaps::Allowed } else { Gaps::Forbidden },
+            ..History::default()
         }
     }
 

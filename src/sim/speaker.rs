@@ -72,7 +72,9 @@ async fn speak(world: Rc<World>, speaker: Rc<Speaker>, n: usize, messages: usize
             }
             let is_done = is_gone || matches!(outcome, Outcome::Acknowledged(_));
             let (client_id, act) = (client_id.clone(), act.clone());
-            speaker.attempts.borrow_mut().push(Attempt { person, client_id, act, sent, answered, outcome });
+            let server = format!("pod {pod}");
+            let attempt = Attempt { person, client_id, server, act, sent, answered, outcome };
+            speaker.attempts.borrow_mut().push(attempt);
             if is_done {
                 break;
             }

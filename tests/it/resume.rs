@@ -8,7 +8,7 @@ use std::{
 };
 
 use loadtest::{
-    checker::{Clock, Gaps, History, Outcome, check},
+    checker::{Clock, History, Outcome, check},
     http::{Client, Request},
     speak::{Speaker, whole_log},
     stream::{Listen, Reader},
@@ -49,7 +49,7 @@ pub fn run(maru: &mut Maru, run: &Run) -> History {
         (attempts, readers.into_iter().map(|r| r.join().unwrap()).collect())
     });
     let end = whole_log(&mut maru.client(), "lobby").expect("the log can be read");
-    History { room: "lobby".into(), attempts, readers, end: Some(end), gaps: Gaps::Forbidden }
+    History { room: "lobby".into(), attempts, readers, end: Some(end), ..History::default() }
 }
 
 /// Says its messages, each again and again until it is answered.

@@ -31,6 +31,8 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     /// Every reader.
     pub readers: Vec<ReaderLog>,
+    /// Every server that was told to end.
+    pub drains: Vec<Drain>,
     /// The whole log as it is at the end, ascending; `None` where it could not be had, and then nothing is
     /// decided about acknowledged loss.
     pub end: Option<Vec<Kept>>,
@@ -55,6 +57,8 @@ pub struct Attempt {
     pub person: String,
     /// The idempotency key, if one was given.
     pub client_id: Option<String>,
+    /// Which server was asked, by any name; empty where it is not known.
+    pub server: String,
     /// What was asked for.
     pub act: Act,
     /// Before the first byte was sent.
@@ -113,6 +117,23 @@ pub struct Ack {
     pub duplicate: bool,
 }
 
+/// A server that was told to end (SIGTERM), and what became of that.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drain {
+    /// Which, by the name that [`Attempt::server`] and [`Sight::Reached`] have for it.
+    pub server: String,
+    /// When it was told.
+    pub told: Duration,
+    /// How long it takes connections and messages as before, from then on.
+    pub accepts: Duration,
+    /// Over how long it sends off its readers after that.
+    pub window: Duration,
+    /// When it was first seen to be unready.
+    pub unready: Option<Duration>,
+    /// When it had ended, and its exit status.
+    pub ended: Option<(Duration, i32)>,
+}
+
 /// One event of the log at the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
@@ -149,6 +170,8 @@ pub enum End {
 pub enum Sight {
     /// A connection was opened.
     Connected(Asked),
+    /// Which server that led to, by any name.
+    Reached(String),
     /// `hello`, with the cursor from which this stream starts.
     Hello(Cursor),
     /// An entry of the log.
@@ -232,6 +255,11 @@ impl ReaderLog {
     /// Writes down a new connection.
     pub fn connected(&mut self, at: Duration, asked: Asked) {
         self.note(at, Sight::Connected(asked));
+    }
+
+    /// Writes down which server a connection led to.
+    pub fn reached(&mut self, at: Duration, server: String) {
+        self.note(at, Sight::Reached(server));
     }
 
     /// Writes down an event as the SSE parser gave it.

@@ -12,6 +12,7 @@ const AT_THE_END: Duration = Duration::MAX;
 /// An event's JSON, as far as the checker looks into it.
 pub(super) struct Fields {
     pub(super) cursor: Option<Cursor>,
+    pub(super) room: String,
     pub(super) id: String,
     pub(super) ts: u64,
     pub(super) user: String,
@@ -30,6 +31,7 @@ impl Fields {
         let place = json["epoch"].as_u64().zip(json["seq"].as_u64());
         Self {
             cursor: place.map(|(epoch, seq)| Cursor::new(epoch, seq)),
+            room: text(&json["room"]).unwrap_or_default(),
             id: text(&json["id"]).unwrap_or_default(),
             ts: json["ts"].as_u64().unwrap_or_default(),
             user: text(&json["user"]["id"]).unwrap_or_default(),

@@ -77,7 +77,7 @@ impl Walk<'_, '_> {
                 Sight::Event { cursor, .. } => self.event(i, *cursor),
                 Sight::Gap { cursor, .. } => self.gap(i, *cursor),
                 Sight::Fault(what) => self.find(i, Promise::Stream, Kind::Fault, what),
-                Sight::Other { .. } | Sight::Ended(_) => {}
+                Sight::Reached(_) | Sight::Other { .. } | Sight::Ended(_) => {}
             }
         }
         let (Some(tip), true) = (self.log.tip(), self.reader.to_the_end) else { return };

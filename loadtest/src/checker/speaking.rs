@@ -183,9 +183,9 @@ fn refused_stays_out(said: &[Said<'_>], log: &Log<'_>, findings: &mut Findings) 
     }
 }
 
-fn line(attempt: &Attempt) -> String {
-    let Attempt { person, client_id, act, sent, answered, outcome } = attempt;
+pub(super) fn line(attempt: &Attempt) -> String {
+    let Attempt { person, client_id, server, act, sent, answered, outcome } = attempt;
     let (sent, answered) = (sent.as_secs_f64(), answered.as_secs_f64());
-    let line = format!("{sent:.6}–{answered:.6} s {person} {client_id:?} {act:?}: {outcome:?}");
+    let line = format!("{sent:.6}–{answered:.6} s {person} {client_id:?} at {server:?} {act:?}: {outcome:?}");
     line.chars().take(400).collect()
 }

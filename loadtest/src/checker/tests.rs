@@ -1,3 +1,5 @@
+mod inbox;
+mod leaving;
 mod model;
 
 use super::*;
@@ -210,6 +212,7 @@ fn one_client_id_with_two_events_or_two_answers_is_found() {
     let say = |sent, cursor, duplicate| Attempt {
         person: "u1".to_owned(),
         client_id: Some("c".to_owned()),
+        server: String::new(),
         act: Act::Say("hi".to_owned()),
         sent: ms(sent),
         answered: ms(sent + 5),

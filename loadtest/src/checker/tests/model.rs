@@ -54,6 +54,7 @@ impl Model {
         let attempt = |sent, answered, outcome| Attempt {
             person: person.clone(),
             client_id: client_id.clone(),
+            server: String::new(),
             act: Act::Say(text.clone()),
             sent,
             answered,
@@ -128,5 +129,5 @@ pub(super) fn correct(seed: u64) -> History {
         reader
     });
     let readers = readers.collect();
-    History { room: "lobby".to_owned(), attempts, readers, end: Some(model.log), gaps: Gaps::Forbidden }
+    History { room: "lobby".to_owned(), attempts, readers, end: Some(model.log), ..History::default() }
 }
