@@ -156,6 +156,11 @@ async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> R
     app.metrics.answered(&method, response.status());
     tracing::debug!(%method, status = response.status().as_u16(), peer = %call.address, "answered");
     call.finish(&mut response);
+    if *app.stage.borrow() != Stage::Serving {
+        // Whoever keeps this connection, as proxies do, asks elsewhere the next time: none is closed later with a
+        // request on its way.
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
     if method == Method::HEAD {
         // The stream of a HEAD would never be read.
         *response.body_mut() = Body::empty();

@@ -1,9 +1,10 @@
-//! The servers that pods stand on, for tests and measurements: the real programs, each a process of its own on a
+//! The servers that pods stand on, and those that stand before them, for tests and measurements: the real programs, each a process of its own on a
 //! free port of the loopback with throw-away data, ended when it is dropped.
 //!
 //! Nothing here is a stand-in, and a server that cannot be started is a panic that says why: a test never passes
 //! because something was not there.
 
+pub mod front;
 mod mariadb;
 mod nats;
 mod port;

@@ -3,4 +3,5 @@
 mod instructions;
 mod keeping;
 mod load;
+mod proxies;
 mod start;

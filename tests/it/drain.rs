@@ -47,7 +47,8 @@ fn a_pod_that_is_told_to_end_takes_leave_of_everybody() {
     assert!(told.elapsed() < Duration::from_secs(2), "only after {:?}", told.elapsed());
     // Balancers have not noticed yet: it is alive, takes connections, and goes on as before.
     assert_eq!(maru.client().get("/healthz").unwrap().status, 200);
-    assert_eq!(maru.say("lobby", "late").status, 201);
+    let late = maru.say("lobby", "late");
+    assert_eq!((late.status, late.headers.get("connection")), (201, Some("close")));
     assert!(seated[0].wait_for("message", deadline()).unwrap().data.contains("late"));
     let mut newcomer = maru.listen_live("/r/lobby");
     newcomer.wait_for("bye", deadline()).unwrap();

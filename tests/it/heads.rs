@@ -8,10 +8,69 @@ use crate::{
 };
 
 /// What an attacker wants to have taken for a request of its own.
-const SMUGGLED: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled";
-const POST: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\n";
+pub const SMUGGLED: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled";
+pub const POST: &str = "POST /r/lobby HTTP/1.1\r\nHost: x\r\n";
 
-fn texts(maru: &Maru) -> Vec<String> {
+/// Fields that say in two ways how long a body is, or in one that nobody should read.
+pub const FRAMINGS: [&str; 45] = [
+    "Transfer-Encoding: chunked\r\nContent-Length: 5",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    "Content-Length: 0\r\nTransfer-Encoding: chunked",
+    "Content-Length: 5\r\nContent-Length: 5",
+    "Content-Length: 5\r\nContent-Length: 0",
+    "Content-Length: 0\r\nContent-Length: 5",
+    "content-length: 5\r\nCONTENT-LENGTH: 6",
+    "Content-Length: 5, 5",
+    "Content-Length: 5,6",
+    "Content-Length: +5",
+    "Content-Length: -5",
+    "Content-Length: 0x5",
+    "Content-Length: 5 5",
+    "Content-Length: 5.0",
+    "Content-Length: \"5\"",
+    "Content-Length:",
+    "Content-Length: 18446744073709551616",
+    "Content-Length: 9223372036854775808",
+    "Content-Length: ５",
+    "Transfer-Encoding: chunked, x",
+    "Transfer-Encoding: x, chunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding: chunked, chunked",
+    "Transfer-Encoding: chunked, identity",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding: chunked;q=1",
+    "Transfer-Encoding: \"chunked\"",
+    "Transfer-Encoding:",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding\t: chunked",
+    "Transfer-Encoding: \u{b}chunked",
+    "Transfer-Encoding: \0chunked",
+    "Transfer-Encoding: chunked\r\n , x",
+    "Transfer-Encoding:\r\n chunked",
+    "X: y\r\n Transfer-Encoding: chunked",
+    "X: y\r\n\tContent-Length: 5",
+    "Content-Length : 5",
+    "Content-Length\u{a0}: 5",
+    "X: y\nContent-Length: 5",
+    "X: y\rContent-Length: 5",
+    "X: y\0Content-Length: 5",
+];
+
+/// Heads whose lines do not end as lines do.
+pub const LINES: [&str; 5] = [
+    "POST /r/lobby HTTP/1.1\nHost: x\nContent-Length: 4\n\nhalf",
+    "POST /r/lobby HTTP/1.1\r\nHost: x\nContent-Length: 4\r\n\r\nhalf",
+    "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\nhalf",
+    "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 4\n\r\nhalf",
+    "POST /r/lobby HTTP/1.1\rHost: x\rContent-Length: 4\r\rhalf",
+];
+
+/// What was said in the lobby.
+pub fn texts(maru: &Maru) -> Vec<String> {
     let log = whole_log(&mut maru.client(), "lobby").unwrap();
     let text = |data: &str| {
         serde_json::from_str::<serde_json::Value>(data).unwrap()["text"].as_str().unwrap().to_owned()
@@ -30,54 +89,7 @@ fn assert_refused(answers: &[Response], status: u16, code: &str, what: &str) {
 #[test]
 fn a_body_has_one_length() {
     let maru = Maru::start();
-    let framings = [
-        "Transfer-Encoding: chunked\r\nContent-Length: 5",
-        "Content-Length: 5\r\nTransfer-Encoding: chunked",
-        "Content-Length: 0\r\nTransfer-Encoding: chunked",
-        "Content-Length: 5\r\nContent-Length: 5",
-        "Content-Length: 5\r\nContent-Length: 0",
-        "Content-Length: 0\r\nContent-Length: 5",
-        "content-length: 5\r\nCONTENT-LENGTH: 6",
-        "Content-Length: 5, 5",
-        "Content-Length: 5,6",
-        "Content-Length: +5",
-        "Content-Length: -5",
-        "Content-Length: 0x5",
-        "Content-Length: 5 5",
-        "Content-Length: 5.0",
-        "Content-Length: \"5\"",
-        "Content-Length:",
-        "Content-Length: 18446744073709551616",
-        "Content-Length: 9223372036854775808",
-        "Content-Length: ５",
-        "Transfer-Encoding: chunked, x",
-        "Transfer-Encoding: x, chunked",
-        "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: chunked, chunked",
-        "Transfer-Encoding: chunked, identity",
-        "Transfer-Encoding: identity",
-        "Transfer-Encoding: xchunked",
-        "Transfer-Encoding: chunked;q=1",
-        "Transfer-Encoding: \"chunked\"",
-        "Transfer-Encoding:",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding : chunked",
-        "Transfer-Encoding\t: chunked",
-        "Transfer-Encoding: \u{b}chunked",
-        "Transfer-Encoding: \0chunked",
-        "Transfer-Encoding: chunked\r\n , x",
-        "Transfer-Encoding:\r\n chunked",
-        "X: y\r\n Transfer-Encoding: chunked",
-        "X: y\r\n\tContent-Length: 5",
-        "Content-Length : 5",
-        "Content-Length\u{a0}: 5",
-        "X: y\nContent-Length: 5",
-        "X: y\rContent-Length: 5",
-        "X: y\0Content-Length: 5",
-    ];
-    for framing in framings {
+    for framing in FRAMINGS {
         let sent = format!("{POST}{framing}\r\n\r\n0\r\n\r\n{SMUGGLED}");
         assert_refused(&Raw::saying(&maru, sent).answers(), 400, "bad_request", framing);
     }
@@ -88,12 +100,6 @@ fn a_body_has_one_length() {
 fn a_head_has_one_form() {
     let maru = Maru::start();
     let heads = [
-        // Lines that do not end as lines do.
-        "POST /r/lobby HTTP/1.1\nHost: x\nContent-Length: 4\n\nhalf",
-        "POST /r/lobby HTTP/1.1\r\nHost: x\nContent-Length: 4\r\n\r\nhalf",
-        "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\nhalf",
-        "POST /r/lobby HTTP/1.1\r\nHost: x\r\nContent-Length: 4\n\r\nhalf",
-        "POST /r/lobby HTTP/1.1\rHost: x\rContent-Length: 4\r\rhalf",
         // Hosts.
         "GET /healthz HTTP/1.1\r\n\r\n",
         "GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
@@ -142,7 +148,7 @@ fn a_head_has_one_form() {
         // HTTP/1.0 has no chunks.
         "POST /r/lobby HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ];
-    for head in heads {
+    for head in LINES.into_iter().chain(heads) {
         assert_refused(&Raw::saying(&maru, format!("{head}{SMUGGLED}")).answers(), 400, "bad_request", head);
     }
     assert!(texts(&maru).is_empty(), "{:?}", texts(&maru));
