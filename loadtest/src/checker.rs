@@ -31,6 +31,7 @@ pub use history::{
 };
 pub use inbox::{Inbox, InboxRoom, check_inbox};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -139,6 +140,57 @@ pub enum Kind {
     BadRecord,
 }
 
+/// What kinds come to, for whoever only wants to know how many.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Sort {
+    /// What was acknowledged is not there, or is not what it was; or a reader never got it.
+    Lost,
+    /// The same thing twice.
+    Repeated,
+    /// In another order than it happened.
+    Reordered,
+    /// Something was left out and no `gap` said so.
+    Hole,
+    /// Whatever else must not be.
+    Other,
+}
+
+impl Kind {
+    /// What it comes to.
+    #[must_use]
+    pub fn sort(self) -> Sort {
+        match self {
+            Self::Lost | Self::WrongId | Self::WrongText | Self::LacksTheEnd => Sort::Lost,
+            Self::Repeat
+            | Self::KeptTwice
+            | Self::TwoAnswers
+            | Self::TwoEvents
+            | Self::SharedEvent
+            | Self::FalseDuplicate => Sort::Repeated,
+            Self::OutOfOrder | Self::TimeWentBack | Self::RealTimeOrder | Self::GapBack => Sort::Reordered,
+            Self::Hole | Self::SilentEpoch | Self::SilentBadCursor | Self::LogBroken => Sort::Hole,
+            Self::DifferentBytes
+            | Self::WrongPlace
+            | Self::FalseGap
+            | Self::ResumedElsewhere
+            | Self::NoHello
+            | Self::RefusedButKept
+            | Self::Phantom
+            | Self::Disagreement
+            | Self::Foreign
+            | Self::NotTaken
+            | Self::NotAnswered
+            | Self::StillReady
+            | Self::NoFarewell
+            | Self::AllAtOnce
+            | Self::EndedBadly
+            | Self::EndedLate
+            | Self::Fault
+            | Self::BadRecord => Sort::Other,
+        }
+    }
+}
+
 /// One broken promise, with what was around it.
 #[derive(Clone, Debug)]
 pub struct Violation {
@@ -193,6 +245,8 @@ pub struct Verdict {
     pub counts: Counts,
     /// What was broken, earliest first (at most a hundred).
     pub violations: Vec<Violation>,
+    /// How many were broken of each sort, all of them.
+    pub found: BTreeMap<Sort, usize>,
 }
 
 impl Verdict {
@@ -246,9 +300,11 @@ impl Findings {
 
     fn verdict(self, counts: Counts) -> Verdict {
         let mut violations = self.0;
+        let mut found = BTreeMap::new();
+        violations.iter().for_each(|v| *found.entry(v.kind.sort()).or_default() += 1);
         violations.sort_by_key(|v| v.at);
         violations.truncate(KEPT);
-        Verdict { counts, violations }
+        Verdict { counts, violations, found }
     }
 }
 

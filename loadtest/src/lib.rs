@@ -41,6 +41,7 @@ pub mod checker;
 pub mod cursor;
 pub mod http;
 pub mod load;
+pub mod matrix;
 pub mod proc;
 pub mod speak;
 pub mod sse;

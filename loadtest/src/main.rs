@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
 use loadtest::load::{Failure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck};
+use loadtest::matrix;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,11 @@ enum Scenario {
     Speak(speak::Speak),
     /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
     Pods(pods::Pods),
+    /// What came of faults, as a table: of the file that MARU_TEST_RESULTS named when tests were run
+    Matrix {
+        /// A run each line
+        file: PathBuf,
+    },
     /// Only the floor: a bare loop of one send() per reader
     Floor(fanout::FloorAlone),
     /// The floor itself, started by the others
@@ -89,6 +95,10 @@ fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
         Scenario::Stuck(args) => shown.show(&stuck::stuck(args)?),
         Scenario::Speak(args) => shown.show(&speak::speak(args)?),
         Scenario::Pods(args) => shown.show(&pods::pods(args)?),
+        Scenario::Matrix { file } => {
+            print!("{}", matrix::table(&matrix::read(file).map_err(Failure::Setup)?));
+            Ok(())
+        }
         Scenario::Floor(args) => shown.show(&fanout::floor(args)?),
         Scenario::FloorProgram => Ok(floor::program()?),
     }

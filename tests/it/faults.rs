@@ -1,18 +1,28 @@
 //! The checker is checked: on a build that breaks a promise, it must say so.
 
+use std::time::Duration;
+
 use loadtest::checker::{Promise, check};
 
 use crate::{
     harness::Maru,
-    resume::{Run, run},
+    trial::{Cast, Trial},
 };
 
 /// Runs until the checker has found something, or gives up.
 pub fn finds(fault: &str, kills: u64) -> Vec<Promise> {
+    let cast =
+        Cast { rooms: 1, speakers: 4, readers: 10, messages: 150, wanders: true, pause: Duration::ZERO };
     for _ in 0..15 {
-        let mut maru = Maru::faulty(fault);
-        let history = run(&mut maru, &Run { readers: 10, speakers: 4, messages: 150, kills });
-        let found: Vec<_> = check(&history).violations.iter().map(|violation| violation.promise).collect();
+        let trial = Trial::run(Maru::faulty(fault), &cast, |maru, progress| {
+            for _ in 0..kills {
+                progress.go_on(100);
+                maru.kill();
+                maru.restart();
+            }
+        });
+        let violations = trial.histories().iter().flat_map(|history| check(history).violations);
+        let found: Vec<_> = violations.map(|violation| violation.promise).collect();
         if !found.is_empty() {
             return found;
         }

@@ -28,3 +28,4 @@ mod resume;
 mod sessions;
 mod speaking;
 mod streams;
+mod trial;

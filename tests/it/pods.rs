@@ -8,4 +8,3 @@ mod nats;
 mod reading;
 mod speaking;
 mod tls;
-mod trial;

@@ -1,120 +1,39 @@
 //! Coming back: no hole, no repeat, wherever the connection was cut.
 
-use std::{
-    io::Read,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+use std::{io::Read, time::Duration};
+
+use loadtest::{checker::check, http::Request, speak::whole_log, stream::Listen};
+
+use crate::{
+    harness::{Maru, PATIENCE, at_length, deadline},
+    trial::{Cast, Trial, harmed_on},
 };
-
-use loadtest::{
-    checker::{Clock, History, Outcome, check},
-    http::{Client, Request},
-    speak::{Speaker, whole_log},
-    stream::{Listen, Reader},
-};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-
-use crate::harness::{Doors, Maru, PATIENCE, at_length, deadline};
-
-/// How a run goes.
-pub struct Run {
-    pub readers: u64,
-    pub speakers: u64,
-    /// Messages of each speaker.
-    pub messages: u64,
-    /// Times that the pod is killed and started again meanwhile.
-    pub kills: u64,
-}
-
-/// Speakers post without pause while readers cut their connections at random; the pod may be killed meanwhile.
-/// Gives everything that happened.
-pub fn run(maru: &mut Maru, run: &Run) -> History {
-    let clock = Clock::start();
-    let doors = &maru.doors();
-    let done = AtomicBool::new(false);
-    let (attempts, readers) = thread::scope(|scope| {
-        let speakers: Vec<_> =
-            (0..run.speakers).map(|n| scope.spawn(move || speak(doors, clock, n, run.messages))).collect();
-        let done = &done;
-        let readers: Vec<_> =
-            (0..run.readers).map(|n| scope.spawn(move || read(doors, clock, n, done))).collect();
-        for _ in 0..run.kills {
-            thread::sleep(Duration::from_millis(400));
-            maru.kill();
-            maru.restart();
-        }
-        let attempts: Vec<_> = speakers.into_iter().flat_map(|s| s.join().unwrap()).collect();
-        done.store(true, Ordering::Relaxed);
-        (attempts, readers.into_iter().map(|r| r.join().unwrap()).collect())
-    });
-    let end = whole_log(&mut maru.client(), "lobby").expect("the log can be read");
-    History { room: "lobby".into(), attempts, readers, end: Some(end), ..History::default() }
-}
-
-/// Says its messages, each again and again until it is answered.
-fn speak(doors: &Doors, clock: Clock, n: u64, messages: u64) -> Vec<loadtest::checker::Attempt> {
-    let client = Client::new(doors.any()).timeout(Duration::from_secs(3));
-    let mut speaker = Speaker::guest(client, clock, "lobby", &format!("Speaker {n}")).expect("a session");
-    for i in 0..messages {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let outcome = speaker.say_as(&format!("{n}:{i}"), &format!("{n}-{i}"));
-            if matches!(outcome, Outcome::Acknowledged(_)) {
-                break;
-            }
-            assert!(Instant::now() < until, "never answered: {outcome:?}");
-            speaker.move_to(doors.any());
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-    speaker.into_attempts()
-}
-
-/// Reads, cutting its connection at random, until all has been said; then reads to the end.
-fn read(doors: &Doors, clock: Clock, n: u64, done: &AtomicBool) -> loadtest::checker::ReaderLog {
-    let mut rng = StdRng::seed_from_u64(n);
-    let mut reader =
-        Reader::new(&format!("reader {n}"), clock, doors.any(), Listen::to("/r/lobby?since=all"));
-    while !done.load(Ordering::Relaxed) {
-        reader.move_to(doors.any());
-        if reader.stream().is_none() && reader.connect().is_err() {
-            thread::sleep(Duration::from_millis(10));
-            continue;
-        }
-        // Some cuts fall into the replay, some after the hand-over.
-        let events = [1, 3, 30, 300][rng.random_range(0..4)];
-        for _ in 0..rng.random_range(0..events) {
-            reader.next(Instant::now() + Duration::from_millis(20));
-        }
-        reader.cut();
-    }
-    let end = whole_log(&mut Client::new(doors.any()), "lobby").expect("the log can be read");
-    // Whoever answers before the commit may have nothing in the end.
-    if let Some(tip) = end.last().map(|last| last.cursor) {
-        assert!(reader.read_to(tip, deadline()), "reader {n} stands at {:?} of {tip}", reader.cursor());
-    }
-    reader.into_complete_log()
-}
 
 #[test]
 fn readers_that_cut_at_random_miss_nothing_and_see_nothing_twice() {
-    let mut maru = Maru::start();
-    let history = run(&mut maru, &Run { readers: 50, speakers: 5, messages: at_length(200), kills: 0 });
-    let verdict = check(&history);
-    verdict.assert_holds();
-    assert_eq!(verdict.counts.kept as u64, at_length(1000));
-    assert!(verdict.counts.connections > 100, "{:?}", verdict.counts);
+    let messages = at_length(200);
+    let cast = Cast { rooms: 1, speakers: 5, readers: 50, messages, wanders: true, pause: Duration::ZERO };
+    let trial = Trial::run(Maru::start(), &cast, |_, _| {});
+    trial.assert_nothing_is_missing();
+    assert_eq!(trial.kept() as u64, 5 * messages);
+    let counts = check(&trial.histories()[0]).counts;
+    assert!(counts.connections > 100, "{counts:?}");
 }
 
 #[test]
 fn a_killed_pod_has_all_that_it_acknowledged_once() {
-    let mut maru = Maru::start();
-    let history =
-        run(&mut maru, &Run { readers: 10, speakers: 5, messages: at_length(300), kills: at_length(4) });
-    let verdict = check(&history);
-    verdict.assert_holds();
-    assert_eq!(verdict.counts.kept as u64, at_length(1500));
+    harmed_on(
+        Maru::start,
+        "every pod is killed at once and comes back",
+        |maru, progress| {
+            for _ in 0..at_length(4) {
+                maru.kill();
+                maru.restart();
+                progress.go_on(150);
+            }
+        },
+        Trial::assert_nothing_is_missing,
+    );
 }
 
 #[test]

@@ -50,6 +50,11 @@ impl Doors {
         self.addresses[rng.random_range(0..self.addresses.len())]
     }
 
+    /// One of them, by somebody's own dice.
+    pub fn drawn(&self, rng: &mut StdRng) -> SocketAddr {
+        self.addresses[rng.random_range(0..self.addresses.len())]
+    }
+
     /// All of them.
     pub fn all(&self) -> &[SocketAddr] {
         &self.addresses
@@ -107,12 +112,26 @@ impl Maru {
         Maru::of(1, &script, args, &[], shared_servers())
     }
 
-    /// Three pods on servers that this test may harm; of the build that has a fault, if one is named.
+    /// Three pods on servers that this test may harm, or one process that needs none; of the build that has a fault, if
+    /// one is named.
     pub fn on_servers_of_its_own(args: &[&str], fault: Option<&str>) -> Self {
+        let servers = (stage() != Stage::Alone).then(|| Servers::safe(stage()));
         let args = [&["--rate-limit", "off"], args].concat();
         let envs: Vec<_> = fault.iter().map(|fault| ("MARU_FAULT", *fault)).collect();
         let program = if fault.is_some() { faulty_build() } else { program() };
-        Maru::of(MANY, program, &args, &envs, Some(Servers::safe(stage())))
+        Maru::of(many(), program, &args, &envs, servers)
+    }
+
+    /// With dice that fall as this number says.
+    pub fn drawn_from(mut self, seed: u64) -> Self {
+        *self.doors.rng.lock().expect("no panic while locked") = StdRng::seed_from_u64(seed);
+        self.seed = seed;
+        self
+    }
+
+    /// The number that its dice fall by.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Pods that trust this authority and no other, on servers that are spoken to over TLS.
@@ -165,6 +184,16 @@ impl Maru {
 
     pub fn pod(&mut self, n: usize) -> &mut Pod {
         &mut self.pods[n]
+    }
+
+    /// Does it stand on nothing, as one process with SQLite?
+    pub fn is_alone(&self) -> bool {
+        self.servers.is_none()
+    }
+
+    /// Events that wait for the archive, where there is one.
+    pub fn outboxes(&self) -> u64 {
+        self.servers.as_ref().map_or(0, Servers::outboxes)
     }
 
     /// The servers that it stands on.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    harm::pods_and_mariadb_are_killed,
+use super::harm::pods::pods_and_mariadb_are_killed;
+use crate::{
+    harness::Maru,
     trial::{Cast, Progress, Trial},
 };
-use crate::harness::Maru;
 
 /// Runs until a complaint of this kind is found, or gives up.
 fn is_found(fault: &str, sign: &str, harm: impl Fn(&mut Maru, &Progress)) {

@@ -1,8 +1,21 @@
 //! A trial: people speak and listen everywhere, something is done to the servers, and then all is looked at.
+//!
+//! All that is drawn in it follows from one number, which is told when it fails: who goes where and when, how long
+//! people read and pause, and after how many messages the fault strikes. (What threads and servers do meanwhile does
+//! not.) `MARU_TEST_SEED` sets that number, else it is 1; `MARU_TEST_SEEDS=n` tries n of them one after another.
+
+mod people;
+mod results;
+mod seeds;
+mod table;
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -10,18 +23,15 @@ use std::{
 use loadtest::{
     checker::{Attempt, Clock, Gaps, History, Kept, Kind, Outcome, ReaderLog, check},
     http::Client,
-    speak::{Speaker, whole_log},
-    stream::{Listen, Reader},
+    speak::whole_log,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde_json::Value;
 
+pub use self::seeds::{harmed, harmed_on};
 use crate::harness::{Doors, Maru, PATIENCE, wait_for};
 
 /// How long a message may be said again and again until it is answered. Healing takes a lease of 10 s at most.
 const SAYING: Duration = Duration::from_secs(60);
-/// Between two messages of one person, so that a trial of seconds stays readable.
-const PAUSE: Duration = Duration::from_millis(3);
 
 /// Who takes part.
 pub struct Cast {
@@ -32,22 +42,48 @@ pub struct Cast {
     pub messages: u64,
     /// Whether readers leave and come back to another pod all the time, and speakers go from pod to pod.
     pub wanders: bool,
+    /// Between two messages of one person, on average.
+    pub pause: Duration,
 }
 
 impl Cast {
-    /// For faults.
-    pub const SMALL: Cast = Cast { rooms: 3, speakers: 6, readers: 6, messages: 50, wanders: true };
+    /// For faults: pauses, so that a trial of seconds stays readable.
+    pub const SMALL: Cast = Cast {
+        rooms: 3,
+        speakers: 6,
+        readers: 6,
+        messages: 50,
+        wanders: true,
+        pause: Duration::from_millis(3),
+    };
 }
 
-/// How far the speakers are.
-pub struct Progress(AtomicU64);
+/// How far the speakers are, and what is drawn about the fault.
+pub struct Progress {
+    acknowledged: AtomicU64,
+    rng: Mutex<StdRng>,
+}
 
 impl Progress {
-    /// Waits until so many more messages were acknowledged.
+    fn drawn_from(seed: u64) -> Self {
+        Progress { acknowledged: AtomicU64::new(0), rng: Mutex::new(StdRng::seed_from_u64(seed)) }
+    }
+
+    /// Messages that were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// One of these.
+    pub fn any(&self, of: Range<u64>) -> u64 {
+        self.rng.lock().expect("no panic while locked").random_range(of)
+    }
+
+    /// Waits until about so many more messages were acknowledged: half as many, or half as many again.
     pub fn go_on(&self, more: u64) {
-        let goal = self.0.load(Ordering::Relaxed) + more;
+        let goal = self.acknowledged() + self.any(more / 2..more + more / 2 + 1);
         let until = Instant::now() + SAYING;
-        while self.0.load(Ordering::Relaxed) < goal {
+        while self.acknowledged() < goal {
             assert!(Instant::now() < until, "nobody is answered any more");
             thread::sleep(Duration::from_millis(5));
         }
@@ -55,8 +91,8 @@ impl Progress {
 
     /// Waits until so many more messages were acknowledged, or a time is over.
     pub fn go_on_for(&self, time: Duration, most: u64) {
-        let (goal, until) = (self.0.load(Ordering::Relaxed) + most, Instant::now() + time);
-        while self.0.load(Ordering::Relaxed) < goal && Instant::now() < until {
+        let (goal, until) = (self.acknowledged().saturating_add(most), Instant::now() + time);
+        while self.acknowledged() < goal && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -68,23 +104,33 @@ pub struct Trial {
     histories: Vec<History>,
     /// What did not come true in time.
     late: Vec<String>,
+    /// From the first word to the last look.
+    took: Duration,
 }
 
 impl Trial {
-    /// Speaks and listens until `harm` is done and everybody has said what they have to say.
+    /// Speaks and listens until `harm` is done and everybody has said what they have to say. Drawn from the seed of `maru`.
     pub fn run(mut maru: Maru, cast: &Cast, harm: impl FnOnce(&mut Maru, &Progress)) -> Self {
+        let seed = maru.seed();
         let clock = Clock::start();
         let (harmed, said) = (AtomicBool::new(false), AtomicBool::new(false));
-        let progress = Progress(AtomicU64::new(0));
+        let progress = Progress::drawn_from(seed);
         let doors = maru.doors();
         let (mut attempts, mut readers) = (Vec::new(), Vec::new());
         thread::scope(|scope| {
             let (doors, harmed, said, progress) = (&doors, &harmed, &said, &progress);
             let speakers: Vec<_> = (0..cast.speakers)
-                .map(|n| scope.spawn(move || speak(doors, clock, n, cast, harmed, progress)))
+                .map(|n| {
+                    let rng = of_one(seed, 0, n);
+                    scope.spawn(move || people::speak(doors, clock, n, cast, rng, harmed, progress))
+                })
                 .collect();
-            let listeners: Vec<_> =
-                (0..cast.readers).map(|n| scope.spawn(move || listen(doors, clock, n, cast, said))).collect();
+            let listeners: Vec<_> = (0..cast.readers)
+                .map(|n| {
+                    let rng = of_one(seed, 1, n);
+                    scope.spawn(move || people::listen(doors, clock, n, cast, rng, said))
+                })
+                .collect();
             let harmful = Harmful(harmed, said);
             harm(&mut maru, progress);
             harmed.store(true, Ordering::Relaxed);
@@ -92,7 +138,7 @@ impl Trial {
             drop(harmful);
             readers.extend(listeners.into_iter().map(|r| r.join().expect("a reader")));
         });
-        let mut trial = Trial { maru, histories: Vec::new(), late: Vec::new() };
+        let mut trial = Trial { maru, histories: Vec::new(), late: Vec::new(), took: Duration::ZERO };
         trial.settle(cast, &doors);
         let mut histories: Vec<_> = (0..cast.rooms)
             .map(|room| History { room: room_name(room), gaps: Gaps::Allowed, ..History::default() })
@@ -114,6 +160,7 @@ impl Trial {
             history.readers.push(reader.into_complete_log());
         }
         trial.histories = histories;
+        trial.took = clock.now();
         trial
     }
 
@@ -135,8 +182,7 @@ impl Trial {
 
     fn unsettled(&self, cast: &Cast, doors: &Doors) -> Vec<String> {
         let mut late = Vec::new();
-        let servers = self.maru.servers();
-        match servers.outboxes() {
+        match self.maru.outboxes() {
             0 => {}
             left => late.push(format!("{left} events are still in the outboxes")),
         }
@@ -145,28 +191,17 @@ impl Trial {
             if let Some(n) = logs.iter().position(|log| *log != logs[0]) {
                 late.push(format!("pods 0 and {n} differ about {room}: {}", difference(&logs[0], &logs[n])));
             }
-            let (log, table) = (rows_of_log(&logs[0]), self.rows_of_table(&room));
+            let (log, table) = (rows_of_log(&logs[0]), table::rows(&self.maru, &room));
             if log != table {
                 let [more, less] = [table.difference(&log), log.difference(&table)]
                     .map(|rows| (rows.clone().count(), rows.take(3).cloned().collect::<Vec<_>>()));
                 late.push(format!("the table of {room} has {more:?} more and lacks {less:?}"));
             }
         }
-        let twice =
-            "SELECT COUNT(*) - COUNT(DISTINCT id), COUNT(*) - COUNT(DISTINCT room_id, seq) FROM messages";
-        match servers.database.sql(twice).as_str() {
-            "0\t0" => {}
-            other => late.push(format!("the table has ids, places twice: {other}")),
+        if table::has_anything_twice(&self.maru) {
+            late.push("the table has an id or a place twice".to_owned());
         }
         late
-    }
-
-    fn rows_of_table(&self, room: &str) -> BTreeSet<String> {
-        let rows = self.maru.servers().database.sql(&format!(
-            "SELECT CONCAT(m.epoch, '-', m.seq, ' ', LOWER(HEX(m.id))) FROM messages m JOIN rooms r \
-             ON r.id = m.room_id WHERE r.slug = '{room}'"
-        ));
-        rows.lines().map(str::to_owned).collect()
     }
 
     /// The histories, to look at what readers were told.
@@ -185,7 +220,12 @@ impl Trial {
             if !history.attempts.iter().any(|a| answered(&a)) {
                 all.push(format!("nothing was acknowledged in {}", history.room));
             }
-            let silent = said(history).difference(&answered_of(history)).cloned().collect::<Vec<_>>();
+            all.extend(
+                history.attempts.iter().filter(|a| is_unclear(&a.outcome)).map(|a| {
+                    format!("in {} {:?} was answered with {:?}", history.room, a.client_id, a.outcome)
+                }),
+            );
+            let silent = unanswered(history);
             if !silent.is_empty() {
                 all.push(format!("in {} never answered: {silent:?}", history.room));
             }
@@ -205,11 +245,29 @@ impl Trial {
         assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), first.join("\n"));
     }
 
+    /// Every promise holds, and nobody was told of a gap.
+    pub fn assert_nothing_is_missing(&self) {
+        self.assert_holds();
+        self.assert_no_gaps();
+    }
+
+    /// Every promise holds, and no room had to be begun anew.
+    pub fn assert_all_is_given_back(&self) {
+        self.assert_holds();
+        assert!(self.epochs().all(|epoch| epoch == 1), "a room was begun anew");
+    }
+
     /// Readers were told of no gap.
     pub fn assert_no_gaps(&self) {
         for history in &self.histories {
             assert_eq!(check(history).counts.gaps, 0, "a gap in {}", history.room);
         }
+    }
+
+    /// The number of the log's life in which each room ends.
+    pub fn epochs(&self) -> impl Iterator<Item = u64> {
+        let ends = self.histories.iter().filter_map(|history| history.end.as_ref()?.last());
+        ends.map(|last| last.cursor.epoch)
     }
 
     /// Messages in all rooms.
@@ -241,13 +299,27 @@ fn key(attempt: &Attempt) -> String {
     attempt.client_id.clone().unwrap_or_default()
 }
 
-fn said(history: &History) -> BTreeSet<String> {
-    history.attempts.iter().map(key).collect()
+/// What was said and never answered, however often.
+fn unanswered(history: &History) -> BTreeSet<String> {
+    let answered = history.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Acknowledged(_)));
+    let answered: BTreeSet<_> = answered.map(key).collect();
+    history.attempts.iter().map(key).filter(|key| !answered.contains(key)).collect()
 }
 
-fn answered_of(history: &History) -> BTreeSet<String> {
-    let answered = history.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Acknowledged(_)));
-    answered.map(key).collect()
+/// A fault of a server is answered with 503, or with no answer; nothing else is anybody's fault here.
+fn is_unclear(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Refused { status, .. } => !matches!(status, 0 | 503),
+        Outcome::Unknown(what) => {
+            what.starts_with(|c: char| c.is_ascii_digit()) && what != "503 outcome_unknown"
+        }
+        Outcome::Acknowledged(_) => false,
+    }
+}
+
+/// What one of many draws from, so that who draws first changes nothing.
+fn of_one(seed: u64, kind: u64, n: usize) -> StdRng {
+    StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) + kind * 100_000 + n as u64 + 1)
 }
 
 /// The log as a pod gives it, once it can.
@@ -262,7 +334,7 @@ fn log_of(pod: std::net::SocketAddr, room: &str) -> Vec<Kept> {
 
 fn rows_of_log(log: &[Kept]) -> BTreeSet<String> {
     let row = |kept: &Kept| {
-        let event: Value = serde_json::from_str(&kept.data).expect("JSON");
+        let event: serde_json::Value = serde_json::from_str(&kept.data).expect("JSON");
         format!("{} {}", kept.cursor, event["id"].as_str().expect("an id").replace('-', ""))
     };
     log.iter().map(row).collect()
@@ -272,73 +344,4 @@ fn difference(one: &[Kept], other: &[Kept]) -> String {
     let at =
         one.iter().zip(other).position(|(one, other)| one != other).unwrap_or(one.len().min(other.len()));
     format!("{} and {} events; {:?} and {:?}", one.len(), other.len(), one.get(at), other.get(at))
-}
-
-/// Says something again and again until it is answered, and then the next.
-fn speak(
-    doors: &Doors,
-    clock: Clock,
-    n: usize,
-    cast: &Cast,
-    harmed: &AtomicBool,
-    progress: &Progress,
-) -> Vec<Attempt> {
-    let room = room_name(n % cast.rooms);
-    let client = Client::new(doors.all()[n % doors.all().len()]).timeout(Duration::from_secs(3));
-    let mut speaker = Speaker::guest(client, clock, &room, &format!("Speaker {n}")).expect("a session");
-    let mut rng = StdRng::seed_from_u64(n as u64);
-    let mut said = 0;
-    while said < cast.messages || !harmed.load(Ordering::Relaxed) {
-        let until = Instant::now() + SAYING;
-        loop {
-            let outcome = speaker.say_as(&format!("{n}:{said}"), &format!("{n}-{said}"));
-            if matches!(outcome, Outcome::Acknowledged(_)) {
-                break;
-            }
-            if Instant::now() > until {
-                return speaker.into_attempts();
-            }
-            speaker.move_to(doors.any());
-            thread::sleep(PAUSE * 2);
-        }
-        progress.0.fetch_add(1, Ordering::Relaxed);
-        said += 1;
-        if cast.wanders {
-            thread::sleep(PAUSE);
-            if rng.random_range(0..20) == 0 {
-                speaker.move_to(doors.any());
-            }
-        }
-    }
-    speaker.into_attempts()
-}
-
-/// Listens until all has been said; the rest is read when it is known what that is.
-fn listen(doors: &Doors, clock: Clock, n: usize, cast: &Cast, said: &AtomicBool) -> Reader {
-    let mut rng = StdRng::seed_from_u64(1000 + n as u64);
-    let listen = Listen::to(&format!("/r/{}?since=all", room_name(n % cast.rooms)));
-    let home = doors.all()[n % doors.all().len()];
-    let mut reader = Reader::new(&format!("reader {n}"), clock, home, listen.timeout(Duration::from_secs(3)));
-    while !said.load(Ordering::Relaxed) {
-        if reader.stream().is_none() && reader.connect().is_err() {
-            thread::sleep(Duration::from_millis(20));
-            reader.move_to(doors.any());
-            continue;
-        }
-        let events = if cast.wanders { [3, 30, 300][rng.random_range(0..3)] } else { 1000 };
-        for _ in 0..events {
-            if said.load(Ordering::Relaxed) {
-                break;
-            }
-            reader.next(Instant::now() + Duration::from_millis(100));
-            if reader.stream().is_none() {
-                break;
-            }
-        }
-        if cast.wanders {
-            reader.cut();
-            reader.move_to(doors.any());
-        }
-    }
-    reader
 }
