@@ -66,6 +66,9 @@ pub enum Stage {
     Draining,
 }
 
+/// How long a request may be on its way on a connection that is to be closed.
+const ON_ITS_WAY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// All that requests need.
 #[derive(Debug)]
 pub struct App {
@@ -109,6 +112,16 @@ impl App {
 }
 
 impl App {
+    /// Waits until connections without a request are closed. Not as soon as the pod stops: a request may be on its way,
+    /// and whoever sent it, such as a proxy with somebody's message, could not know whether it was carried out.
+    pub(crate) fn hung_up(&self) -> impl Future<Output = ()> + use<> {
+        let stopped = self.stopped();
+        async move {
+            stopped.await;
+            tokio::time::sleep(ON_ITS_WAY).await;
+        }
+    }
+
     /// Does the pod send everybody off?
     pub(crate) fn is_draining(&self) -> bool {
         *self.stage.borrow() == Stage::Draining

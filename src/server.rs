@@ -8,7 +8,7 @@ use std::{
 };
 
 use rand::RngExt;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -128,7 +128,7 @@ impl Server {
         tracing::info!(drain = ?app.drain, "told to end: unready, then draining");
         stage.send_replace(Stage::Unready);
         _ = tokio::time::timeout(UNREADY.min(app.drain), accept(&app, &listener, &mut connections)).await;
-        drop(listener);
+        close(&app, listener, &mut connections);
 
         stage.send_replace(Stage::Draining);
         let until = Instant::now() + app.drain + AFTER_DRAIN;
@@ -165,6 +165,22 @@ async fn accept(app: &Arc<App>, listener: &TcpListener, connections: &mut JoinSe
                 }
             },
             Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Takes no more connections, but for those that the kernel has made already: it would reset them.
+fn close(app: &Arc<App>, listener: TcpListener, connections: &mut JoinSet<()>) {
+    // From now on it makes one at most, while these are taken.
+    _ = SockRef::from(&listener).listen(0);
+    let accept = |listener: &std::net::TcpListener| {
+        let (socket, peer) = listener.accept()?;
+        socket.set_nonblocking(true)?;
+        io::Result::Ok((TcpStream::from_std(socket)?, peer))
+    };
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((socket, peer)) = accept(&listener) {
+            serve(app, socket, peer, connections);
         }
     }
 }

@@ -41,7 +41,8 @@ enum End {
     TooSlow,
 }
 
-/// Serves what comes on one connection. It ends after the answer under way when `app` stops.
+/// Serves what comes on one connection. It ends after the answer under way when `app` stops, or soon after that if there is
+/// none.
 pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
     let line = Arc::new(Line::new(peer));
     let bounds = &app.bounds;
@@ -70,7 +71,7 @@ pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
         .serve_connection(io, service);
 
     let mut timer = pin!(sleep_until(Instant::now() + FAR));
-    let mut stopping = pin!(app.stopped());
+    let mut stopping = pin!(app.hung_up());
     let mut is_stopping = false;
     let end = poll_fn(|cx| {
         if !is_stopping && stopping.as_mut().poll(cx).is_ready() {

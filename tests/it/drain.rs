@@ -51,9 +51,12 @@ fn a_pod_that_is_told_to_end_takes_leave_of_everybody() {
     assert_eq!((late.status, late.headers.get("connection")), (201, Some("close")));
     assert!(seated[0].wait_for("message", deadline()).unwrap().data.contains("late"));
     let mut newcomer = maru.listen_live("/r/lobby");
-    newcomer.wait_for("bye", deadline()).unwrap();
-    // It takes no more now. What was begun before is answered all the same.
+    // It takes no more now. What was begun before is answered all the same, and what was on its way.
+    let mut silent = Raw::to(&maru);
     wait_for("it takes no more", || !maru.takes_connections());
+    silent.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(silent.answers().iter().map(|answer| answer.status).collect::<Vec<_>>(), [200]);
+    newcomer.wait_for("bye", deadline()).unwrap();
     half.send("way!");
     assert_eq!(half.answers().iter().map(|answer| answer.status).collect::<Vec<_>>(), [201]);
     assert!(kept.answers().is_empty());

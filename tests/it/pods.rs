@@ -5,6 +5,7 @@ mod archive;
 mod controls;
 mod harm;
 mod nats;
+mod proxies;
 mod reading;
 mod speaking;
 mod tls;

@@ -21,14 +21,15 @@ use std::{
 };
 
 use loadtest::{
-    checker::{Attempt, Clock, Gaps, History, Kept, Kind, Outcome, ReaderLog, check},
+    checker::{Attempt, Clock, Drain, Gaps, History, Kept, Kind, Outcome, ReaderLog, check},
     http::Client,
     speak::whole_log,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rustix::process::Signal;
 
 pub use self::seeds::{harmed, harmed_on};
-use crate::harness::{Doors, Maru, PATIENCE, wait_for};
+use crate::harness::{Doors, Maru, PATIENCE, Pod, wait_for};
 
 /// How long a message may be said again and again until it is answered. Healing takes a lease of 10 s at most.
 const SAYING: Duration = Duration::from_secs(60);
@@ -60,13 +61,35 @@ impl Cast {
 
 /// How far the speakers are, and what is drawn about the fault.
 pub struct Progress {
+    clock: Clock,
     acknowledged: AtomicU64,
     rng: Mutex<StdRng>,
+    drains: Mutex<Vec<Drain>>,
 }
 
 impl Progress {
-    fn drawn_from(seed: u64) -> Self {
-        Progress { acknowledged: AtomicU64::new(0), rng: Mutex::new(StdRng::seed_from_u64(seed)) }
+    fn drawn_from(seed: u64, clock: Clock) -> Self {
+        let rng = Mutex::new(StdRng::seed_from_u64(seed));
+        Progress { clock, acknowledged: AtomicU64::new(0), rng, drains: Mutex::default() }
+    }
+
+    /// Ends a pod as those do who run it, by SIGTERM, and waits until it has ended: for the checker to judge. `drain` is
+    /// what it was started with.
+    pub fn end(&self, pod: &mut Pod, drain: Duration) {
+        let server = pod.address().to_string();
+        let mut client = Client::new(pod.address()).timeout(Duration::from_secs(1));
+        pod.signal(Signal::TERM);
+        let told = self.clock.now();
+        let until = Instant::now() + PATIENCE;
+        while client.get("/readyz").is_ok_and(|answer| answer.status == 200) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let unready = Some(self.clock.now());
+        let status = pod.ended().code().unwrap_or(-1);
+        let ended = Some((self.clock.now(), status));
+        let accepts = drain.min(Duration::from_secs(5));
+        let drain = Drain { server, told, accepts, window: drain, unready, ended };
+        self.drains.lock().expect("no panic while locked").push(drain);
     }
 
     /// Messages that were acknowledged so far.
@@ -114,7 +137,7 @@ impl Trial {
         let seed = maru.seed();
         let clock = Clock::start();
         let (harmed, said) = (AtomicBool::new(false), AtomicBool::new(false));
-        let progress = Progress::drawn_from(seed);
+        let progress = Progress::drawn_from(seed, clock);
         let doors = maru.doors();
         let (mut attempts, mut readers) = (Vec::new(), Vec::new());
         thread::scope(|scope| {
@@ -146,7 +169,9 @@ impl Trial {
         for (n, attempts) in attempts.into_iter().enumerate() {
             histories[n % cast.rooms].attempts.extend(attempts);
         }
+        let drains = progress.drains.into_inner().expect("no panic while locked");
         for history in &mut histories {
+            history.drains.clone_from(&drains);
             history.end = Some(log_of(doors.any(), &history.room));
         }
         for (n, mut reader) in readers.into_iter().enumerate() {

@@ -163,6 +163,12 @@ impl Maru {
         Maru { pods, doors: Doors { addresses, rng }, servers, secret, seed }
     }
 
+    /// From now on it is asked there, as by whoever sees only the proxy in front of it.
+    pub fn behind(mut self, proxy: SocketAddr) -> Self {
+        self.doors.addresses = vec![proxy];
+        self
+    }
+
     /// Where one of its pods listens.
     pub fn address(&self) -> SocketAddr {
         self.doors.any()
