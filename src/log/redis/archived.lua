@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The archive has everything of this partition up to n: trims what it has, and never more.
 --
 -- KEYS  1 meta  2 out, then for each room: room, log, fix

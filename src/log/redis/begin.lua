@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A new generation of a partition begins, on this server.
 --
 -- KEYS  1 meta

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The inboxes have all mail of this partition up to n.
 --
 -- KEYS  1 meta  2 mail

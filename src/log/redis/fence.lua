@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- No append of the present generation succeeds from now on: its outbox can be read to its end.
 --
 -- KEYS  1 meta

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Retention took everything of a room below `first` out of the archive: here too, of what the archive had.
 --
 -- KEYS  1 meta  2 room  3 log

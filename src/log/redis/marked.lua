@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The archive has how far people had read these rooms; unless somebody has read further since, that is all.
 --
 -- KEYS  1 meta  2 marked

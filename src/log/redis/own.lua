@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes a partition for a pod, or keeps it, for a time by the server's clock.
 --
 -- KEYS  1 meta

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Lets go of rooms that have been quiet for long and that the archive has in full, with how far people have read.
 --
 -- KEYS  1 meta  2 recent  3 marked, then for each room: room, log, fix, members, read
