@@ -82,8 +82,21 @@ impl Front {
                 &format!("{{\n\tadmin off\n}}\nhttp://:{} {{\n\tbind {}", address.port(), address.ip()),
             ),
         }
+        Front::begin(kind, port, &with_pods(&config, pods), folder)
+    }
+
+    /// With a configuration of the caller's own, in which something binds that port.
+    ///
+    /// # Panics
+    /// As [`Front::start`].
+    pub fn with(kind: Kind, port: Port, config: &str) -> Self {
+        Front::begin(kind, port, config, TempDir::new().expect("a directory can be made"))
+    }
+
+    fn begin(kind: Kind, port: Port, config: &str, folder: TempDir) -> Self {
+        let address = port.address();
         let file = inside(folder.path(), "config");
-        fs::write(&file, with_pods(&config, pods)).expect("it can be written");
+        fs::write(&file, config).expect("it can be written");
         let mut command = Command::new(kind.name());
         match kind {
             Kind::Nginx => command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&file),

@@ -1,9 +1,11 @@
 //! A MariaDB server, and databases in it.
 
 use std::{
+    os::unix::process::CommandExt,
     path::PathBuf,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -13,6 +15,9 @@ use crate::{
     port::Port,
     process::{Process, inside},
 };
+
+/// How long a connection that was closed may still count.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// `mariadbd`, from Debian's package; it stands in for MySQL.
 #[derive(Debug)]
@@ -68,13 +73,16 @@ impl MariaDb {
         server
     }
 
-    /// A new, empty database.
+    /// A new, empty database, and a user who has all rights there and none elsewhere.
     pub fn database(&self) -> Database {
         let n = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("maru{n}");
-        self.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
+        self.sql(&format!(
+            "CREATE DATABASE {name} CHARACTER SET utf8mb4; \
+             GRANT ALL ON {name}.* TO {name}@'127.0.0.1' IDENTIFIED BY 'secret'"
+        ));
         Database {
-            url: format!("mysql://root@127.0.0.1:{}/{name}{}", self.process.port(), self.options),
+            url: format!("mysql://{name}:secret@127.0.0.1:{}/{name}{}", self.process.port(), self.options),
             name,
             socket: self.socket(),
         }
@@ -154,6 +162,26 @@ impl Database {
         sql(&self.socket, &self.name, statements).expect("mariadb answers")
     }
 
+    /// Ends every connection of those who came by [`Database::url`].
+    ///
+    /// # Panics
+    /// As [`Database::sql`].
+    pub fn cut_off(&self) {
+        self.sql(&format!("KILL USER {}", self.name));
+    }
+
+    /// Somebody else who asks for a connection, as this user without a password, and does nothing with it.
+    ///
+    /// # Panics
+    /// When the client program cannot be started.
+    pub fn idler(&self, user: &str) -> Idler {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "-u", user, "-S"]).arg(&self.socket).process_group(0);
+        // It waits for what is typed.
+        client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Idler(client.spawn().expect("mariadb runs"))
+    }
+
     /// Every row of every table, as statements that would write it again.
     ///
     /// # Panics
@@ -170,17 +198,35 @@ impl Database {
     }
 }
 
+/// Holds a connection until it is dropped, unless it was refused.
+#[derive(Debug)]
+pub struct Idler(Child);
+
+impl Drop for Idler {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
 /// By the client program, so that what is tested is not used to test it.
 fn sql(socket: &PathBuf, database: &str, statements: &str) -> Result<String, String> {
-    let output = Command::new("mariadb")
-        .args(["--no-defaults", "-u", "root", "-N", "-B", "--default-character-set=utf8mb4", "-S"])
-        .arg(socket)
-        .args(["-e", statements, database])
-        .output()
-        .map_err(|e| e.to_string())?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    let until = Instant::now() + LEAVING;
+    loop {
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "-u", "root", "-N", "-B", "--default-character-set=utf8mb4", "-S"])
+            .arg(socket)
+            .args(["-e", statements, database])
+            .output()
+            .map_err(|e| e.to_string())?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // There is a place for root however many have come, but who left a moment ago is still in it.
+        if !said.contains("Too many connections") || Instant::now() > until {
+            return Err(said);
+        }
     }
 }
 

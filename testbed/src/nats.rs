@@ -67,6 +67,11 @@ impl Nats {
         self.process.start(command, || Process::listens(address));
     }
 
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();

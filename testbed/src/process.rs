@@ -129,7 +129,8 @@ impl Process {
         kill_process(pid, signal).expect("it runs");
     }
 
-    fn said(&self) -> String {
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

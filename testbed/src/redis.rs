@@ -36,6 +36,8 @@ pub struct Redis {
     args: Vec<String>,
     /// Where it listens for TLS, if it does.
     tls_port: Option<Port>,
+    /// The port of its master, if it begins as a replica.
+    master: Option<u16>,
 }
 
 impl Redis {
@@ -49,7 +51,12 @@ impl Redis {
 
     /// With these directives of redis.conf as well, such as `["--requirepass", "secret"]`.
     pub fn with(aof: Aof, args: &[&str]) -> Self {
-        Redis::at(aof, args, None)
+        Redis::at(aof, args, None, None)
+    }
+
+    /// A replica of this one, that would be its match.
+    pub fn replica_of(master: &Redis, args: &[&str]) -> Self {
+        Redis::at(Aof::Always, args, None, Some(master.port()))
     }
 
     /// The same over TLS, as its URL says.
@@ -61,10 +68,10 @@ impl Redis {
         let tls = ["--tls-port", &port_arg, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         // Who the client is it learns by the password.
         let args = [args, &tls, &["--tls-auth-clients", "no"]].concat();
-        Redis::at(aof, &args, Some(port))
+        Redis::at(aof, &args, Some(port), None)
     }
 
-    fn at(aof: Aof, args: &[&str], tls_port: Option<Port>) -> Self {
+    fn at(aof: Aof, args: &[&str], tls_port: Option<Port>, master: Option<u16>) -> Self {
         let data = TempDir::new().expect("a directory can be made");
         let (append, sync) = match aof {
             Aof::Always => ("yes", "always"),
@@ -75,7 +82,7 @@ impl Redis {
             ["--save", "", "--maxmemory-policy", "noeviction", "--appendonly", append, "--appendfsync", sync];
         let args = fixed.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         let process = Process::new("redis-server", inside(data.path(), "log"), Port::any());
-        let mut redis = Redis { process, data, args, tls_port };
+        let mut redis = Redis { process, data, args, tls_port, master };
         redis.start_again();
         redis
     }
@@ -110,8 +117,28 @@ impl Redis {
             .args(["--port", &self.process.port().to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(self.data.path())
             .args(&self.args);
+        if let Some(master) = self.master {
+            command.args(["--replicaof", "127.0.0.1", &master.to_string()]);
+        }
         let port = self.process.port();
         self.process.start(command, || ask(port, &["PING"]).is_ok_and(|said| !said.contains("LOADING")));
+    }
+
+    /// From its next start on it is a replica of this one; it must not run.
+    pub fn follow(&mut self, master: &Redis) {
+        assert!(!self.process.is_running(), "it still runs");
+        self.master = Some(master.port());
+    }
+
+    /// Is it a replica that has all that its master has, or had?
+    pub fn has_caught_up(&self) -> bool {
+        let said = self.command(&["INFO", "replication"]);
+        said.contains("role:slave") && said.contains("master_link_status:up")
+    }
+
+    /// Is it a master, by itself or because Sentinel says so?
+    pub fn is_master(&self) -> bool {
+        self.command(&["INFO", "replication"]).contains("role:master")
     }
 
     /// `kill -9`.
@@ -172,7 +199,7 @@ impl Redis {
 }
 
 /// One command over a connection of its own, in RESP2.
-fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+pub(crate) fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut request = format!("*{}\r\n", words.len());

@@ -4,6 +4,7 @@
 //! MariaDB) or `nats` (three pods on NATS, Redis and MariaDB). A test does not ask: it says and hears by whatever
 //! pod it is given. Which pods those are is drawn; `MARU_TEST_SEED` draws the same again.
 
+mod failover;
 mod maru;
 pub mod person;
 mod pod;

@@ -122,6 +122,11 @@ impl Maru {
         Maru::of(many(), program, &args, &envs, servers)
     }
 
+    /// The same, on these servers.
+    pub fn on(servers: Servers, args: &[&str]) -> Self {
+        Maru::of(MANY, program(), &[&["--rate-limit", "off"], args].concat(), &[], Some(servers))
+    }
+
     /// With dice that fall as this number says.
     pub fn drawn_from(mut self, seed: u64) -> Self {
         *self.doors.rng.lock().expect("no panic while locked") = StdRng::seed_from_u64(seed);

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use testbed::{Aof, Database, MariaDb, Nats, Redis, Tls};
 
+use super::failover::Failover;
+
 /// What the suite runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -47,6 +49,8 @@ pub struct Servers {
     pub nats: Option<Nats>,
     pub database: Database,
     maria: Maria,
+    /// What takes the place of Redis when it is gone.
+    pub failover: Option<Failover>,
 }
 
 enum Maria {
@@ -75,9 +79,27 @@ impl Servers {
 
     /// For tests that kill them: all their own, and what was answered is on the disk.
     pub fn safe(stage: Stage) -> Self {
+        Servers::with_aof(stage, Aof::Always)
+    }
+
+    /// The same, with a Redis that writes down what it has at these times.
+    pub fn with_aof(stage: Stage, aof: Aof) -> Self {
         let maria = MariaDb::start();
         let database = maria.database();
-        Servers::new(stage, Aof::Always, database, Maria::Own(maria))
+        Servers::new(stage, aof, database, Maria::Own(maria))
+    }
+
+    /// The same, with a NATS that is set up like this, if there is one.
+    pub fn with_nats(stage: Stage, config: &str) -> Self {
+        let nats = (stage == Stage::Nats).then(|| Nats::with(config));
+        Servers { nats, ..Servers::safe(stage) }
+    }
+
+    /// The same, with a replica of Redis that Sentinel puts in its place.
+    pub fn with_failover(stage: Stage) -> Self {
+        let servers = Servers::safe(stage);
+        let failover = Some(Failover::of(&servers.redis, &user()));
+        Servers { failover, ..servers }
     }
 
     /// All of them spoken to over TLS alone, with certificates by this authority.
@@ -86,13 +108,13 @@ impl Servers {
         let database = maria.database();
         let redis = Redis::over_tls(Aof::Off, &user(), tls);
         let nats = (stage == Stage::Nats).then(|| Nats::over_tls(tls));
-        Servers { redis, nats, database, maria: Maria::Own(maria) }
+        Servers { redis, nats, database, maria: Maria::Own(maria), failover: None }
     }
 
     fn new(stage: Stage, aof: Aof, database: Database, maria: Maria) -> Self {
         let redis = Redis::with(aof, &user());
         let nats = (stage == Stage::Nats).then(Nats::start);
-        Servers { redis, nats, database, maria }
+        Servers { redis, nats, database, maria, failover: None }
     }
 
     /// The MariaDB of this test alone.
@@ -105,12 +127,11 @@ impl Servers {
 
     /// What a pod has to be told.
     pub fn args(&self) -> Vec<String> {
-        let mut args = vec![
-            "--redis".into(),
-            self.redis.url_as(USER, "secret"),
-            "--mysql".into(),
-            self.database.url().into(),
-        ];
+        let redis = match &self.failover {
+            Some(failover) => failover.url_as(USER, "secret"),
+            None => self.redis.url_as(USER, "secret"),
+        };
+        let mut args = vec!["--redis".into(), redis, "--mysql".into(), self.database.url().into()];
         if let Some(nats) = &self.nats {
             args.extend(["--nats".into(), nats.url()]);
         }

@@ -1,5 +1,6 @@
 //! What is done to pods and servers while people speak and listen, and what must be true after it.
 
+mod failover;
 mod less;
 mod mariadb;
 pub mod pods;

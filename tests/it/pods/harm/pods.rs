@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::a_while;
 use crate::{
     harness::Maru,
-    trial::{Progress, Trial, harmed},
+    trial::{Progress, Trial, harmed, harmed_on},
 };
 
 #[test]
@@ -54,5 +54,22 @@ fn all_pods_are_killed_while_mariadb_is_down() {
         "all pods and MariaDB are killed, and come back",
         pods_and_mariadb_are_killed,
         Trial::assert_holds,
+    );
+}
+
+/// As a new version is put in place. The checker judges how each pod took its leave.
+#[test]
+fn pods_are_ended_and_begun_again_one_after_another() {
+    harmed_on(
+        || Maru::on_servers_of_its_own(&["--drain", "1s"], None),
+        "pods are ended and begun again, one after another",
+        |maru, progress| {
+            for n in 0..maru.pods().len() {
+                progress.end(maru.pod(n), Duration::from_secs(1));
+                maru.pod(n).restart();
+                progress.go_on(50);
+            }
+        },
+        Trial::assert_nothing_is_missing,
     );
 }

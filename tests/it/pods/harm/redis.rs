@@ -3,11 +3,12 @@
 use std::{thread, time::Duration};
 
 use loadtest::http::Client;
+use testbed::Aof;
 
 use super::a_while;
 use crate::{
-    harness::{Maru, wait_for},
-    trial::{Trial, harmed},
+    harness::{Maru, Servers, assert_problem, stage, wait_for},
+    trial::{Trial, harmed, harmed_on},
 };
 
 #[test]
@@ -54,6 +55,36 @@ fn redis_is_killed_and_comes_back_with_all_it_answered_for() {
             maru.servers_mut().redis.start_again();
         },
         Trial::assert_holds,
+    );
+}
+
+/// It had written down most, or nothing: what is missing is in the pods.
+#[test]
+fn redis_is_killed_and_comes_back_with_what_it_wrote_each_second() {
+    harmed_on(
+        || Maru::on(Servers::with_aof(stage(), Aof::EverySecond), &[]),
+        "Redis is killed and comes back with what it wrote each second",
+        |maru, _| {
+            maru.servers_mut().redis.kill();
+            maru.servers_mut().redis.start_again();
+        },
+        Trial::assert_all_is_given_back,
+    );
+}
+
+#[test]
+fn a_redis_that_writes_nothing_down_is_killed_and_comes_back() {
+    harmed_on(
+        || Maru::on(Servers::with_aof(stage(), Aof::Off), &[]),
+        "a Redis that writes nothing down is killed and comes back",
+        |maru, progress| {
+            for _ in 0..2 {
+                maru.servers_mut().redis.kill();
+                maru.servers_mut().redis.start_again();
+                progress.go_on(100);
+            }
+        },
+        Trial::assert_all_is_given_back,
     );
 }
 
@@ -111,5 +142,52 @@ fn redis_hangs() {
             maru.servers().redis.go_on();
         },
         Trial::assert_holds,
+    );
+}
+
+/// Redis has so many bytes left, and then none: waits until every pod says so, and takes nothing more.
+fn fill(maru: &Maru, left: u64) {
+    let memory = maru.servers().redis.command(&["INFO", "memory"]);
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a number");
+    let most = used.trim().parse::<u64>().expect("a number") + left;
+    maru.servers().redis.command(&["CONFIG", "SET", "maxmemory", &most.to_string()]);
+    for pod in maru.pods() {
+        wait_for("the pod refuses", || {
+            let answer = pod.client().post("/r/full", "text/plain", "x".repeat(4000)).expect("an answer");
+            match answer.status {
+                201 => false,
+                _ => {
+                    assert_problem(&answer, 503, "store_unavailable");
+                    true
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn redis_is_full_until_it_is_given_more() {
+    harmed(
+        "Redis is full until it is given more",
+        |maru, _| {
+            fill(maru, 0);
+            thread::sleep(a_while());
+            maru.servers().redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        },
+        Trial::assert_nothing_is_missing,
+    );
+}
+
+/// It is full of what MariaDB lacks, and nobody gives it more: what is archived makes room.
+#[test]
+fn redis_is_full_while_mariadb_is_away() {
+    harmed(
+        "Redis is full while MariaDB is away",
+        |maru, _| {
+            maru.servers_mut().maria().kill();
+            fill(maru, 4 << 20);
+            maru.servers_mut().maria().start_again();
+        },
+        Trial::assert_nothing_is_missing,
     );
 }
