@@ -4,6 +4,7 @@
 //! Nothing here is a stand-in, and a server that cannot be started is a panic that says why: a test never passes
 //! because something was not there.
 
+mod fault_proxy;
 pub mod front;
 mod mariadb;
 mod nats;
@@ -13,6 +14,7 @@ mod redis;
 mod sentinel;
 mod tls;
 
+pub use fault_proxy::{Fault, FaultProxy, Way, Whom};
 pub use mariadb::{Database, Idler, MariaDb};
 pub use nats::Nats;
 pub use port::Port;
