@@ -58,6 +58,9 @@ impl SqliteLog {
         let path = data.join("maru.db");
         let mut connection = connect(&path, OpenFlags::default())?;
         migrate::up(&mut connection)?;
+        // What a process left behind whose disk failed may be in the kernel's memory alone.
+        write::write_anew(&connection)
+            .map_err(|e| io::Error::other(format!("cannot write to {}: {e}", path.display())))?;
         let readers = (0..READERS)
             .map(|_| connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX))
             .collect::<io::Result<Vec<_>>>()?;

@@ -27,8 +27,8 @@ use tempfile::TempDir;
 pub use self::{
     maru::{Doors, Maru},
     person::Person,
-    pod::Pod,
-    servers::{Servers, Stage, stage},
+    pod::{Pod, Start},
+    servers::{Server, Servers, Stage, stage},
 };
 
 /// How long a condition may take to come true. Nothing waits this long unless it fails.

@@ -18,12 +18,15 @@ use crate::{
 
 mod append;
 mod batch;
+mod disk;
 mod epoch;
 mod inbox;
 mod trim;
 
 pub(super) use batch::Batch;
 use batch::Remembered;
+pub(super) use disk::write_anew;
+use disk::{Disk, is_io};
 pub(super) use epoch::new_epoch;
 
 /// Jobs that may wait for the writer; over it POSTs are answered 503 before anything is accepted.
@@ -58,8 +61,10 @@ pub(super) type Answer<T> = Result<T, Failed>;
 trait Job: Send {
     /// Does it, in the transaction of its batch.
     fn work(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
-    /// The batch was committed. Who hears nothing takes it that nothing was stored.
+    /// The batch was committed.
     fn answer(self: Box<Self>);
+    /// It was not, or nobody knows.
+    fn fail(self: Box<Self>, why: LogErrorKind);
 }
 
 struct Asked<F, T> {
@@ -85,6 +90,34 @@ impl<T: Send, F: FnOnce(&mut Batch<'_>) -> Answer<T> + Send> Job for Asked<F, T>
             _ = self.reply.send(found);
         }
     }
+
+    fn fail(self: Box<Self>, why: LogErrorKind) {
+        _ = self.reply.send(Err(why));
+    }
+}
+
+/// Why a batch was not stored.
+struct Unstored {
+    error: rusqlite::Error,
+    /// Its commit was begun.
+    is_at_commit: bool,
+}
+
+impl Unstored {
+    /// What those are told who asked for it.
+    fn kind(&self) -> LogErrorKind {
+        // The end of a commit may be in the write-ahead log, where a process that starts next finds it.
+        match self.is_at_commit && is_io(&self.error) {
+            true => LogErrorKind::OutcomeUnknown,
+            false => LogErrorKind::Unavailable,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Unstored {
+    fn from(error: rusqlite::Error) -> Self {
+        Unstored { error, is_at_commit: false }
+    }
 }
 
 /// The way to the writer; closing it ends the writer once it has done what is queued.
@@ -100,7 +133,8 @@ impl Queue {
         let (reply, answer) = oneshot::channel();
         self.push(Box::new(Asked { work: Some(work), found: None, reply }))?;
         let answer = answer.await.unwrap_or(Err(LogErrorKind::Unavailable));
-        answer.map_err(LogError::from)
+        // That the store fails is said by the writer.
+        answer.map_err(|kind| LogError::from(kind).told())
     }
 
     fn push(&self, job: Box<dyn Job>) -> Result<(), LogError> {
@@ -123,7 +157,7 @@ pub(super) fn start(
 ) -> rusqlite::Result<(Queue, JoinHandle<()>)> {
     let remembered = Remembered::new(&connection)?;
     let (queue, jobs) = mpsc::sync_channel(QUEUE);
-    let writer = Writer { connection, remembered, announce };
+    let writer = Writer { connection, remembered, disk: Disk::default(), announce };
     let thread = std::thread::Builder::new()
         .name("log-writer".into())
         .spawn(move || writer.run(&jobs))
@@ -134,12 +168,17 @@ pub(super) fn start(
 struct Writer<A> {
     connection: Connection,
     remembered: Remembered,
+    disk: Disk,
     announce: A,
 }
 
 impl<A: FnMut(Vec<Notice>)> Writer<A> {
     fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {
         while let Ok(first) = jobs.recv() {
+            if !self.disk.is_sound(&self.connection) {
+                first.fail(LogErrorKind::Unavailable);
+                continue;
+            }
             self.write(first, jobs);
             if faults::is_on(Fault::AnswerBeforeCommit) {
                 self.commit_late();
@@ -165,12 +204,14 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
         let mut done = vec![first];
         match self.commit(&mut done, jobs) {
             Ok(notices) => {
+                self.disk.worked();
                 (self.announce)(notices);
                 done.into_iter().for_each(Job::answer);
             }
-            Err(e) => {
-                tracing::error!(error = %e, jobs = done.len(), "a batch could not be stored");
+            Err(unstored) => {
                 self.remembered.forget();
+                self.disk.failed(&unstored.error, done.len());
+                done.into_iter().for_each(|job| job.fail(unstored.kind()));
             }
         }
     }
@@ -180,7 +221,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
         &mut self,
         done: &mut Vec<Box<dyn Job>>,
         jobs: &Receiver<Box<dyn Job>>,
-    ) -> rusqlite::Result<Vec<Notice>> {
+    ) -> Result<Vec<Notice>, Unstored> {
         let transaction = self.connection.savepoint()?;
         let mut batch = Batch::new(&transaction, &mut self.remembered);
         while let Some(job) = done.last_mut() {
@@ -194,7 +235,7 @@ impl<A: FnMut(Vec<Notice>)> Writer<A> {
             }
         }
         let notices = batch.finish()?;
-        transaction.commit()?;
+        transaction.commit().map_err(|error| Unstored { error, is_at_commit: true })?;
         Ok(notices)
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testbed::Tls;
 
-use super::{Pod, Servers, Stage, deadline, faulty_build, pod::Start, program, stage, wait_for};
+use super::{Pod, Servers, Stage, Start, deadline, faulty_build, program, stage, wait_for};
 
 /// Pods of a deployment that has many.
 const MANY: usize = 3;
@@ -153,24 +153,46 @@ impl Maru {
         envs: &[(&str, &str)],
         servers: Option<Servers>,
     ) -> Self {
+        Maru::each_begun(pods, servers, args, |_, _, start| {
+            program.clone_into(&mut start.program);
+            start.envs = envs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        })
+    }
+
+    /// On servers that this test may harm, with each pod begun as `change` has it: it is told the pod's number and the
+    /// servers.
+    pub fn each_begun_as(change: impl FnMut(usize, Option<&Servers>, &mut Start)) -> Self {
+        let servers = (stage() != Stage::Alone).then(|| Servers::safe(stage()));
+        Maru::each_begun(many(), servers, &["--rate-limit", "off"], change)
+    }
+
+    fn each_begun(
+        pods: usize,
+        servers: Option<Servers>,
+        args: &[&str],
+        mut change: impl FnMut(usize, Option<&Servers>, &mut Start),
+    ) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
 
         let seed = seed();
         let nth = STARTED.fetch_add(1, Ordering::Relaxed);
         let secret = format!("the secret of the tests' maru {nth}");
-        let args = all_args(args, servers.as_ref(), &secret);
-        let envs = envs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let start = Start { program: program.to_owned(), args, envs };
+        let start = Start::of(program(), all_args(args, servers.as_ref(), &secret));
+        let begin = |n| {
+            let mut start = start.clone();
+            change(n, servers.as_ref(), &mut start);
+            Pod::start(start)
+        };
         // One makes the tables, the others come to it, as they mostly do.
-        let pods: Vec<_> = (0..pods).map(|_| Pod::start(start.clone())).collect();
+        let pods: Vec<_> = (0..pods).map(begin).collect();
         let addresses = pods.iter().map(Pod::address).collect();
         let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
         Maru { pods, doors: Doors { addresses, rng }, servers, secret, seed }
     }
 
-    /// From now on it is asked there, as by whoever sees only the proxy in front of it.
-    pub fn behind(mut self, proxy: SocketAddr) -> Self {
-        self.doors.addresses = vec![proxy];
+    /// It is reached at these addresses from now on, such as those of proxies.
+    pub fn reached_at(mut self, addresses: Vec<SocketAddr>) -> Self {
+        self.doors.addresses = addresses;
         self
     }
 

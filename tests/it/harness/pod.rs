@@ -1,8 +1,9 @@
 //! One process: the real binary, a free port, a throw-away directory.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -20,9 +21,22 @@ use super::{PATIENCE, deadline};
 /// How a pod is started.
 #[derive(Clone)]
 pub struct Start {
+    /// What runs the program, such as `ip netns exec …`; it has to become it.
+    pub tool: Vec<String>,
     pub program: PathBuf,
     pub args: Vec<String>,
     pub envs: Vec<(String, String)>,
+    /// Where it listens: the loopback, unless its network is another.
+    pub host: IpAddr,
+    /// Where its data is, if that is no throw-away directory.
+    pub data: Option<PathBuf>,
+}
+
+impl Start {
+    pub(super) fn of(program: &Path, args: Vec<String>) -> Self {
+        let host = Ipv4Addr::LOCALHOST.into();
+        Start { tool: Vec::new(), program: program.to_owned(), args, envs: Vec::new(), host, data: None }
+    }
 }
 
 /// A running maru.
@@ -41,17 +55,19 @@ impl Pod {
         let data = TempDir::new().expect("a directory can be made");
         let port = Port::any();
         let log = Arc::default();
-        let launched = launch(&start, port.address(), data.path(), &log).unwrap_or_else(|e| panic!("{e}"));
+        let address = (start.host, port.number()).into();
+        let folder = start.data.as_deref().unwrap_or(data.path());
+        let launched = launch(&start, address, folder, &log).unwrap_or_else(|e| panic!("{e}"));
         let Launched { child, greeting, log_reader } = launched;
         Pod { start, data, child, port, greeting, log, log_reader: Some(log_reader) }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        (self.start.host, self.port.number()).into()
     }
 
     pub fn data(&self) -> &Path {
-        self.data.path()
+        self.start.data.as_deref().unwrap_or(self.data.path())
     }
 
     pub fn client(&self) -> Client {
@@ -66,8 +82,8 @@ impl Pod {
 
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
-        let launched = launch(&self.start, self.address(), self.data.path(), &self.log)
-            .unwrap_or_else(|e| panic!("{e}"));
+        let launched =
+            launch(&self.start, self.address(), self.data(), &self.log).unwrap_or_else(|e| panic!("{e}"));
         let log_reader;
         Launched { child: self.child, greeting: self.greeting, log_reader } = launched;
         self.log_reader = Some(log_reader);
@@ -140,7 +156,9 @@ fn launch(
     data: &Path,
     log: &Arc<Mutex<String>>,
 ) -> Result<Launched, String> {
-    let mut child = Command::new(&start.program)
+    let words: Vec<_> = start.tool.iter().map(OsStr::new).chain([start.program.as_os_str()]).collect();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
         .args(["--listen", &listen.to_string(), "--data"])
         .arg(data)
         .args(&start.args)

@@ -1,6 +1,9 @@
 //! What pods stand on.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, Weak},
+};
 
 use testbed::{Aof, Database, MariaDb, Nats, Redis, Tls};
 
@@ -25,6 +28,22 @@ pub fn stage() -> Stage {
         Ok("nats") => Stage::Nats,
         Ok(other) => panic!("MARU_TEST_ON is alone, redis or nats, and not {other:?}"),
     }
+}
+
+/// One of the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Redis,
+    Maria,
+    Nats,
+}
+
+/// `scheme://user:password@address/path`: the address.
+fn address_in(url: &str) -> SocketAddr {
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let authority = rest.split('/').next().expect("there is a first");
+    let address = authority.rsplit('@').next().expect("there is a first");
+    address.parse().unwrap_or_else(|_| panic!("no address in {url}"))
 }
 
 /// The user of Redis that pods are.
@@ -127,13 +146,24 @@ impl Servers {
 
     /// What a pod has to be told.
     pub fn args(&self) -> Vec<String> {
+        self.args_by(|_, address| address)
+    }
+
+    /// The same for a pod that reaches each of them at another address.
+    pub fn args_by(&self, mut way: impl FnMut(Server, SocketAddr) -> SocketAddr) -> Vec<String> {
+        let mut args = Vec::new();
+        let mut add = |flag: &str, server, url: &str| {
+            let (from, to) = (address_in(url), way(server, address_in(url)));
+            args.extend([flag.to_owned(), url.replace(&from.to_string(), &to.to_string())]);
+        };
         let redis = match &self.failover {
             Some(failover) => failover.url_as(USER, "secret"),
             None => self.redis.url_as(USER, "secret"),
         };
-        let mut args = vec!["--redis".into(), redis, "--mysql".into(), self.database.url().into()];
+        add("--redis", Server::Redis, &redis);
+        add("--mysql", Server::Maria, self.database.url());
         if let Some(nats) = &self.nats {
-            args.extend(["--nats".into(), nats.url()]);
+            add("--nats", Server::Nats, &nats.url());
         }
         args
     }

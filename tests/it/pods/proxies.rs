@@ -19,7 +19,7 @@ fn is_not_noticed(kind: Kind) {
     let pods: Vec<_> = maru.pods().iter().map(Pod::address).collect();
     let front = Front::start(kind, &pods, &[]);
     let cast = Cast { wanders: false, readers: 12, ..Cast::SMALL };
-    let trial = Trial::run(maru.behind(front.address()), &cast, |maru, progress| {
+    let trial = Trial::run(maru.reached_at(vec![front.address()]), &cast, |maru, progress| {
         for n in 0..pods.len() {
             progress.go_on(100);
             progress.end(maru.pod(n), DRAIN);
