@@ -1,6 +1,7 @@
 //! Disks that are full, that fail, and whose power is cut: SQLite's files, and nothing that was answered for lost.
 
 use std::{
+    cell::Cell,
     fs,
     io::Write,
     path::PathBuf,
@@ -8,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loadtest::stream::Listen;
+use loadtest::{checker::Outcome, stream::Listen};
 use tempfile::TempDir;
 
 use crate::{
     harness::{Maru, assert_problem, at_length, deadline, run, wait_for},
-    trial::{Trial, harmed_on},
+    trial::{Progress, Trial, harmed_on},
 };
 
 /// What is to be well again so soon after a fault (P10).
@@ -113,7 +114,7 @@ fn all_holds(trial: &Trial) {
 #[test]
 fn a_power_cut_takes_nothing_that_was_answered_for() {
     let disk = Disk::new();
-    let harm = |maru: &mut Maru, progress: &crate::trial::Progress| {
+    let harm = |maru: &mut Maru, progress: &Progress| {
         for _ in 0..at_length(3) {
             power_cut(maru);
             progress.go_on(100);
@@ -125,11 +126,14 @@ fn a_power_cut_takes_nothing_that_was_answered_for() {
 #[test]
 fn what_could_not_be_synced_is_not_answered_for() {
     let disk = Disk::new();
-    let harm = |maru: &mut Maru, progress: &crate::trial::Progress| {
+    // Whoever's turn it was when it failed.
+    let was_unknown = Cell::new(false);
+    let harm = |maru: &mut Maru, progress: &Progress| {
         for _ in 0..at_length(2) {
             disk.fail();
             let first = is_refused(maru);
             assert_eq!(first.status, 503, "{}", first.text());
+            was_unknown.set(was_unknown.get() || first.json()["code"] == "outcome_unknown");
             // Until everything was written anew nothing is even tried.
             wait_for("it is known that the disk fails", || say(maru).json()["code"] == "store_unavailable");
             assert_problem(&say(maru), 503, "store_unavailable");
@@ -145,13 +149,23 @@ fn what_could_not_be_synced_is_not_answered_for() {
         assert_eq!(said.matches("a batch could not be stored").count() as u64, at_length(2), "{said}");
         assert!(said.contains("the store works again"), "{said}");
     };
-    harmed_on(|| disk.start(), "a sync fails", harm, all_holds);
+    harmed_on(
+        || disk.start(),
+        "a sync fails",
+        harm,
+        |trial| {
+            all_holds(trial);
+            let attempts = trial.histories().iter().flat_map(|history| &history.attempts);
+            let unknown = Outcome::Unknown("503 outcome_unknown".to_owned());
+            assert!(was_unknown.take() || attempts.clone().any(|attempt| attempt.outcome == unknown));
+        },
+    );
 }
 
 #[test]
 fn a_process_that_starts_where_a_sync_failed_takes_nothing_for_written() {
     let disk = Disk::new();
-    let harm = |maru: &mut Maru, progress: &crate::trial::Progress| {
+    let harm = |maru: &mut Maru, progress: &Progress| {
         for _ in 0..at_length(3) {
             disk.fail();
             is_refused(maru);
@@ -217,13 +231,13 @@ fn a_full_disk_refuses_all_and_goes_on_when_there_is_room_again() {
         Ok(small) => small,
         Err(why) => return eprintln!("not tried here: {why}"),
     };
-    let started = std::cell::Cell::new(0);
+    let started = Cell::new(0);
     let start = || {
         started.set(started.get() + 1);
         let data = small.0.path().join(started.get().to_string());
         Maru::each_begun_as(|_, _, start| start.data = Some(data.clone()))
     };
-    let harm = |maru: &mut Maru, progress: &crate::trial::Progress| {
+    let harm = |maru: &mut Maru, progress: &Progress| {
         for _ in 0..at_length(3) {
             small.fill();
             assert_problem(&is_refused(maru), 503, "store_unavailable");
