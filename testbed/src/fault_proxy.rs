@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -122,7 +122,8 @@ impl Told {
 /// Takes connections on a port of its own and leads them to a target, until it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
-    port: Port,
+    address: SocketAddr,
+    _port: Port,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -141,8 +142,17 @@ impl FaultProxy {
     /// # Panics
     /// When nobody can listen.
     pub fn to(target: SocketAddr) -> Self {
+        FaultProxy::at(Ipv4Addr::LOCALHOST.into(), target)
+    }
+
+    /// The same at another address of this machine.
+    ///
+    /// # Panics
+    /// As [`FaultProxy::to`].
+    pub fn at(host: IpAddr, target: SocketAddr) -> Self {
         let port = Port::any();
-        let listener = TcpListener::bind(port.address()).expect("the port is free");
+        let address = (host, port.number()).into();
+        let listener = TcpListener::bind(address).expect("the port is free");
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             to_come: Mutex::default(),
@@ -153,12 +163,12 @@ impl FaultProxy {
             let shared = Arc::clone(&shared);
             move || accept(&shared, &listener)
         });
-        FaultProxy { port, shared, acceptor: Some(acceptor) }
+        FaultProxy { address, _port: port, shared, acceptor: Some(acceptor) }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.address
     }
 
     /// New connections go there from now on.
@@ -208,7 +218,7 @@ impl Drop for FaultProxy {
         self.shared.is_over.store(true, Relaxed);
         self.there().iter().for_each(|connection| connection.tell(|told| told.hear(Fault::Reset)));
         // The acceptor waits for a connection, and this is one.
-        _ = TcpStream::connect(self.port.address());
+        _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             _ = acceptor.join();
         }

@@ -9,6 +9,7 @@ mod maru;
 pub mod person;
 mod pod;
 mod servers;
+mod ways;
 
 use std::{
     path::{Path, PathBuf},
@@ -29,6 +30,7 @@ pub use self::{
     person::Person,
     pod::{Pod, Start},
     servers::{Server, Servers, Stage, stage},
+    ways::{To, Ways},
 };
 
 /// How long a condition may take to come true. Nothing waits this long unless it fails.

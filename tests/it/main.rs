@@ -4,6 +4,7 @@
 
 mod alone;
 mod authority;
+mod clients;
 mod drain;
 mod economy;
 mod errors;

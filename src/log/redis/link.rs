@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -94,6 +94,7 @@ pub(super) struct Link {
     /// One at a time makes a connection.
     turn: Semaphore,
     making: Mutex<Making>,
+    pool: OnceLock<Pool>,
     /// Nobody answers, and that was said.
     is_out: AtomicBool,
 }
@@ -116,6 +117,7 @@ impl Link {
             wire: Mutex::default(),
             turn: Semaphore::new(1),
             making: Mutex::default(),
+            pool: OnceLock::new(),
             is_out: AtomicBool::new(false),
         })
     }
@@ -164,7 +166,8 @@ impl Link {
         if !e.is_io_error() {
             tracing::error!(error = %e, "Redis did not do what it was asked");
         }
-        if e.is_io_error() && !e.is_timeout() || e.is_unrecoverable_error() {
+        // One that no answer comes on may lead nowhere, and nobody will ever say so.
+        if e.is_io_error() || e.is_unrecoverable_error() {
             self.forget(wire);
         }
     }
@@ -174,10 +177,17 @@ impl Link {
         let mut present = self.wire.lock().expect("no panic while locked");
         if present.as_ref().is_some_and(|present| present.number == wire.number) {
             *present = None;
+            // What led there beside it is not to be trusted either.
+            if let Some(pool) = self.pool.get() {
+                pool.retain(|_, _| false);
+            }
         }
     }
 
     /// Connections for what takes long or is rare.
+    ///
+    /// # Errors
+    /// When they cannot be made, or were asked for before.
     pub(super) fn pool(&self) -> io::Result<Pool> {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(ANSWER))
@@ -186,7 +196,9 @@ impl Link {
         let manager = Manager::new_with_config(address, config).map_err(io::Error::other)?;
         let pool = Pool::builder(manager).max_size(POOL).wait_timeout(Some(ANSWER));
         let pool = pool.create_timeout(Some(CONNECT)).recycle_timeout(Some(ANSWER));
-        pool.runtime(Runtime::Tokio1).build().map_err(io::Error::other)
+        let pool = pool.runtime(Runtime::Tokio1).build().map_err(io::Error::other)?;
+        self.pool.set(pool.clone()).map_err(|_| io::ErrorKind::AlreadyExists)?;
+        Ok(pool)
     }
 
     /// A connection of one's own, for requests that wait at the server for up to [`WAIT`].

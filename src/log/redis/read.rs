@@ -263,6 +263,9 @@ impl RedisLog {
     }
 
     pub(super) async fn ask(&self, wire: &mut Wire, pipeline: &Pipeline) -> Result<Vec<Value>, LogError> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
         let answers = wire.ask(pipeline).await;
         self.checked(wire, answers)
     }

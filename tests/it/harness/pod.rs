@@ -37,6 +37,12 @@ impl Start {
         let host = Ipv4Addr::LOCALHOST.into();
         Start { tool: Vec::new(), program: program.to_owned(), args, envs: Vec::new(), host, data: None }
     }
+
+    /// A flag has this value.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        let at = self.args.iter().position(|arg| arg == flag).expect("it has that flag");
+        value.clone_into(&mut self.args[at + 1]);
+    }
 }
 
 /// A running maru.

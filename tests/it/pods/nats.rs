@@ -1,5 +1,7 @@
 //! NATS killed and hung, and one that has no patience. Only where there is NATS.
 
+mod ways;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
