@@ -1,5 +1,6 @@
 //! What is said of one process that has SQLite for its log, and of settings: not run where there are many pods.
 
+mod backup;
 mod disk;
 mod instructions;
 mod keeping;

@@ -5,6 +5,7 @@
 mod alone;
 mod authority;
 mod clients;
+mod clocks;
 mod drain;
 mod economy;
 mod errors;
