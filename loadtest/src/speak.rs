@@ -42,6 +42,13 @@ impl Speaker {
         Self { client, clock, person: person.to_owned(), target, attempts: Vec::new() }
     }
 
+    /// The same for a room that has members, by its id.
+    #[must_use]
+    pub fn member(client: Client, clock: Clock, room: &str, person: &str) -> Self {
+        let target = format!("/api/chat/{room}/messages");
+        Self { client, clock, person: person.to_owned(), target, attempts: Vec::new() }
+    }
+
     /// The user's id.
     #[must_use]
     pub fn person(&self) -> &str {

@@ -1,31 +1,23 @@
 //! The inbox stream: everything that happens in one's rooms, over one connection, and exactly so.
 
 use std::{
-    collections::BTreeMap,
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
 use loadtest::{
     http::Request,
-    stream::{Listen, Next, Stream},
+    stream::{Next, Stream},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Maru, Person, assert_problem, at_length, deadline,
+    Maru, Person, assert_problem, deadline,
     person::{next, next_where, replayed},
     wait_for,
 };
 
 const INBOX: &str = "/api/events";
-
-/// What happened, as `room:seq`.
-fn place(event: &Value) -> String {
-    format!("{}:{}", event["room"].as_str().unwrap(), event["seq"])
-}
 
 fn seq_of(cursor: &str) -> u64 {
     cursor.split_once('-').unwrap().1.parse().unwrap()
@@ -111,113 +103,6 @@ fn an_inbox_speaks_every_format() {
     let ticket = bob.post(&maru, "/api/session/ticket", &json!({"path": INBOX})).json()["ticket"].clone();
     let target = format!("{INBOX}?ticket={}", ticket.as_str().unwrap());
     maru.listen(&target).wait_for("live", deadline()).unwrap();
-}
-
-/// Reads an inbox, cutting the connection at random, until all was said, and then to its end, which has so many
-/// events; gives all of it by cursor.
-fn read(maru: &Maru, who: &Person, seed: u64, count: &OnceLock<usize>) -> BTreeMap<u64, Value> {
-    let (mut rng, mut seen, mut last) = (StdRng::seed_from_u64(seed), BTreeMap::new(), None::<String>);
-    loop {
-        let count = count.get().copied();
-        let is_done = count.is_some();
-        if count == Some(seen.len()) {
-            return seen;
-        }
-        let listen = Listen::to("/api/events?since=all").header("Authorization", &who.bearer);
-        let listen = match &last {
-            Some(cursor) => listen.after(cursor),
-            None => listen,
-        };
-        let Ok(mut stream) = listen.open(maru.address()) else { continue };
-        let events = if is_done { u64::MAX } else { rng.random_range(0..30) };
-        let until = Instant::now() + Duration::from_millis(rng.random_range(1..300));
-        let mut taken = 0;
-        while taken < events {
-            let until = if is_done { deadline() } else { until };
-            let Ok(Next::Event(event)) = stream.next_event(until) else { break };
-            match event.name.as_str() {
-                "gap" | "bye" => panic!("{event:?}"),
-                "message" => {
-                    let (cursor, data) = (event.id.unwrap(), serde_json::from_str(&event.data).unwrap());
-                    let again = seen.insert(seq_of(&cursor), data);
-                    assert_eq!(again, None, "{cursor} came twice");
-                    last = Some(cursor);
-                    taken += 1;
-                    if count == Some(seen.len()) {
-                        return seen;
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-#[test]
-fn readers_that_cut_at_random_miss_nothing_and_see_nothing_twice() {
-    let maru = Maru::start();
-    let people = Person::several(&maru, ["Ann", "Bob", "Cho", "Dee"]);
-    let [ann, bob, cho, dee] = &people;
-    let rooms = [
-        (ann.room_with(&maru, &[bob], None), vec![ann, bob]),
-        (bob.room_with(&maru, &[cho], None), vec![bob, cho]),
-        (cho.room_with(&maru, &[ann, bob, dee], None), vec![cho, ann, bob, dee]),
-    ];
-    let (counts, messages) = (&people.each_ref().map(|_| OnceLock::new()), at_length(40));
-    let seen: Vec<_> = thread::scope(|scope| {
-        let readers: Vec<_> = (0..6u64)
-            .map(|n| {
-                let (maru, who, count) = (&maru, &people[n as usize % 4], &counts[n as usize % 4]);
-                scope.spawn(move || read(maru, who, n, count))
-            })
-            .collect();
-        let speakers: Vec<_> = rooms
-            .iter()
-            .flat_map(|(room, members)| members.iter().map(move |who| (room, *who)))
-            .map(|(room, who)| {
-                let maru = &maru;
-                scope.spawn(move || {
-                    for n in 0..messages {
-                        let seq = who.say(maru, room, &format!("{n}"));
-                        let message = format!("/api/chat/{room}/messages/{seq}");
-                        if n % 10 == 3 {
-                            assert_eq!(who.patch(maru, &message, &json!({"text": "edited"})).status, 200);
-                        }
-                        if n % 10 == 7 {
-                            assert_eq!(who.delete(maru, &message).status, 200);
-                        }
-                    }
-                })
-            })
-            .collect();
-        speakers.into_iter().for_each(|speaker| speaker.join().unwrap());
-        for (who, count) in people.iter().zip(counts) {
-            let mine = rooms.iter().filter(|(_, members)| members.iter().any(|member| member.id == who.id));
-            let tip = |room: &str| {
-                seq_of(who.get(&maru, &format!("/api/chat/{room}")).json()["tip"].as_str().unwrap())
-            };
-            count.set(mine.map(|(room, _)| usize::try_from(tip(room)).unwrap()).sum()).unwrap();
-        }
-        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
-    });
-    for (n, seen) in seen.iter().enumerate() {
-        let who = &people[n % 4];
-        // The cursors have no holes, and no room has one, nor another order.
-        let cursors: Vec<_> = seen.keys().copied().collect();
-        assert!(cursors.windows(2).all(|two| two[0] + 1 == two[1]), "{cursors:?}");
-        for (room, members) in &rooms {
-            let of_room: Vec<_> =
-                seen.values().filter(|event| event["room"] == room.as_str()).map(place).collect();
-            let is_member = members.iter().any(|member| member.id == who.id);
-            let expected: Vec<_> = if is_member {
-                let log = replayed(&mut who.listen(&maru, &format!("/api/chat/{room}/events?since=all")));
-                log.iter().map(|(_, event)| place(event)).collect()
-            } else {
-                Vec::new()
-            };
-            assert_eq!(of_room, expected, "{} in {room}", who.name);
-        }
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod heads;
 mod inbox;
+mod inboxes;
 mod keeping;
 mod limits;
 mod list;
