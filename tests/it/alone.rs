@@ -2,6 +2,7 @@
 
 mod backup;
 mod disk;
+mod harm;
 mod instructions;
 mod keeping;
 mod load;
