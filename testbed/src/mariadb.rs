@@ -5,7 +5,6 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -16,13 +15,11 @@ use crate::{
     process::{Process, inside},
 };
 
-/// How long a connection that was closed may still count.
-const LEAVING: Duration = Duration::from_secs(10);
-
 /// `mariadbd`, from Debian's package; it stands in for MySQL.
 #[derive(Debug)]
 pub struct MariaDb {
     process: Process,
+    extra_port: Port,
     data: TempDir,
     args: Vec<String>,
     databases: AtomicU32,
@@ -68,7 +65,8 @@ impl MariaDb {
         );
         let process = Process::new("mariadbd", inside(data.path(), "log"), Port::any());
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut server = MariaDb { process, data, args, databases: AtomicU32::new(0), options };
+        let extra_port = Port::any();
+        let mut server = MariaDb { process, extra_port, data, args, databases: AtomicU32::new(0), options };
         server.start_again();
         server
     }
@@ -84,7 +82,7 @@ impl MariaDb {
         Database {
             url: format!("mysql://{name}:secret@127.0.0.1:{}/{name}{}", self.process.port(), self.options),
             name,
-            socket: self.socket(),
+            doors: self.doors(),
         }
     }
 
@@ -101,18 +99,20 @@ impl MariaDb {
             .args(["--skip-name-resolve", "--performance-schema=OFF"])
             .args(whoami())
             .arg(format!("--port={}", self.process.port()))
+            .arg(format!("--extra-port={}", self.extra_port.number()))
+            .arg("--extra-max-connections=10")
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--tmpdir={}", self.data.path().display()))
             .arg(format!("--datadir={}", self.data.path().join("data").display()))
             .args(&self.args);
-        let socket = self.socket();
+        let doors = self.doors();
         let address = self.process.address();
-        self.process.start(command, || Process::listens(address) && sql(&socket, "", "SELECT 1").is_ok());
+        self.process.start(command, || Process::listens(address) && doors.sql("", "SELECT 1").is_ok());
     }
 
     /// One statement or several; gives the rows, a tab between two columns.
     pub fn sql(&self, statements: &str) -> String {
-        sql(&self.socket(), "", statements).expect("mariadb answers")
+        self.doors().sql("", statements).expect("mariadb answers")
     }
 
     /// `kill -9`.
@@ -138,6 +138,10 @@ impl MariaDb {
     fn socket(&self) -> PathBuf {
         inside(self.data.path(), "sock")
     }
+
+    fn doors(&self) -> Doors {
+        Doors { socket: self.socket(), extra_port: self.extra_port.number() }
+    }
 }
 
 /// One database of a server.
@@ -145,7 +149,7 @@ impl MariaDb {
 pub struct Database {
     name: String,
     url: String,
-    socket: PathBuf,
+    doors: Doors,
 }
 
 impl Database {
@@ -159,7 +163,7 @@ impl Database {
     /// # Panics
     /// When it does not answer, or refuses.
     pub fn sql(&self, statements: &str) -> String {
-        sql(&self.socket, &self.name, statements).expect("mariadb answers")
+        self.doors.sql(&self.name, statements).expect("mariadb answers")
     }
 
     /// Ends every connection of those who came by [`Database::url`].
@@ -176,7 +180,7 @@ impl Database {
     /// When the client program cannot be started.
     pub fn idler(&self, user: &str) -> Idler {
         let mut client = Command::new("mariadb");
-        client.args(["--no-defaults", "-u", user, "-S"]).arg(&self.socket).process_group(0);
+        client.args(["--no-defaults", "-u", user, "-S"]).arg(&self.doors.socket).process_group(0);
         // It waits for what is typed.
         client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Idler(client.spawn().expect("mariadb runs"))
@@ -189,7 +193,7 @@ impl Database {
     pub fn dump(&self) -> String {
         let output = Command::new("mariadb-dump")
             .args(["--no-defaults", "-u", "root", "--skip-lock-tables", "--single-transaction", "-S"])
-            .arg(&self.socket)
+            .arg(&self.doors.socket)
             .arg(&self.name)
             .output()
             .expect("mariadb-dump runs");
@@ -209,24 +213,37 @@ impl Drop for Idler {
     }
 }
 
-/// By the client program, so that what is tested is not used to test it.
-fn sql(socket: &PathBuf, database: &str, statements: &str) -> Result<String, String> {
-    let until = Instant::now() + LEAVING;
-    loop {
-        let output = Command::new("mariadb")
-            .args(["--no-defaults", "-u", "root", "-N", "-B", "--default-character-set=utf8mb4", "-S"])
-            .arg(socket)
-            .args(["-e", statements, database])
-            .output()
-            .map_err(|e| e.to_string())?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+/// Where root comes in.
+#[derive(Clone, Debug)]
+struct Doors {
+    socket: PathBuf,
+    /// A port for whoever has to see to a server that takes nobody else any more.
+    extra_port: u16,
+}
+
+impl Doors {
+    /// By the client program, so that what is tested is not used to test it.
+    fn sql(&self, database: &str, statements: &str) -> Result<String, String> {
+        let socket = self.socket.to_string_lossy();
+        match ask(&["-S", &socket], database, statements) {
+            Err(said) if said.contains("Too many connections") => {
+                ask(&["-h", "127.0.0.1", "-P", &self.extra_port.to_string()], database, statements)
+            }
+            answer => answer,
         }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        // There is a place for root however many have come, but who left a moment ago is still in it.
-        if !said.contains("Too many connections") || Instant::now() > until {
-            return Err(said);
-        }
+    }
+}
+
+fn ask(by: &[&str], database: &str, statements: &str) -> Result<String, String> {
+    let output = Command::new("mariadb")
+        .args(["--no-defaults", "-u", "root", "-N", "-B", "--default-character-set=utf8mb4"])
+        .args(by)
+        .args(["-e", statements, database])
+        .output()
+        .map_err(|e| e.to_string())?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 

@@ -113,3 +113,18 @@ fn wait_for(mut is_true: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn root_comes_in_where_others_have_taken_all_places() {
+    let server = MariaDb::with(&["--max-connections=10"]);
+    let database = server.database();
+    server.sql("CREATE USER others@localhost");
+    let mut others = Vec::new();
+    let taken = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'others'";
+    wait_for(|| {
+        others.push(database.idler("others"));
+        database.sql(taken) == "10"
+    });
+    others.clear();
+    wait_for(|| database.sql(taken) == "0");
+}
