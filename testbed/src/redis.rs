@@ -132,13 +132,18 @@ impl Redis {
 
     /// Is it a replica that has all that its master has, or had?
     pub fn has_caught_up(&self) -> bool {
-        let said = self.command(&["INFO", "replication"]);
-        said.contains("role:slave") && said.contains("master_link_status:up")
+        self.is(&["role:slave", "master_link_status:up"])
     }
 
     /// Is it a master, by itself or because Sentinel says so?
     pub fn is_master(&self) -> bool {
-        self.command(&["INFO", "replication"]).contains("role:master")
+        self.is(&["role:master"])
+    }
+
+    /// Does it say all this of its replication? While Sentinel changes it, it may break off.
+    fn is(&self, all: &[&str]) -> bool {
+        let said = ask(self.process.port(), &["INFO", "replication"]);
+        said.is_ok_and(|said| all.iter().all(|one| said.contains(one)))
     }
 
     /// `kill -9`.

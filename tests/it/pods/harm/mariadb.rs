@@ -135,8 +135,9 @@ fn mariadb_refuses_a_row_among_others() {
             let database = &trial.maru.servers().database;
             let refused = database.sql("SELECT COUNT(*) FROM messages WHERE status = 'deleted'");
             assert_eq!(database.sql("SELECT COUNT(*) FROM quarantine"), refused);
-            let told = trial.maru.metric("maru_quarantined_total");
-            assert_eq!((refused.as_str(), told), ("6", 6.0));
+            assert_eq!(refused, "6");
+            // A new owner of a partition may have to put aside once more what the old one was about to trim.
+            assert!(trial.maru.metric("maru_quarantined_total") >= 6.0);
         },
     );
 }
