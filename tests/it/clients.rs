@@ -190,6 +190,7 @@ fn readers_who_vanish_without_a_word_are_let_go_of() {
     wait_for("they listen", || pod.metric("maru_readers") == 20.0);
     link.cut(Way::Both);
     drop(readers);
+    assert!(pod.metric("maru_streams") == 20.0, "somebody said something");
     if at_length(1) > 1 {
         // Nobody speaks: heartbeats are not acknowledged, for as long as TCP may wait for that.
         for _ in 0..4 {
