@@ -58,6 +58,6 @@ fn redis_is_killed_and_a_replica_that_lacks_the_tail_takes_its_place() {
             failover.replica.go_on();
             master_is_killed(maru);
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }

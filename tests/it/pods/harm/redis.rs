@@ -68,7 +68,7 @@ fn redis_is_killed_and_comes_back_with_what_it_wrote_each_second() {
             maru.servers_mut().redis.kill();
             maru.servers_mut().redis.start_again();
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }
 
@@ -84,7 +84,7 @@ fn a_redis_that_writes_nothing_down_is_killed_and_comes_back() {
                 progress.go_on(100);
             }
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }
 
