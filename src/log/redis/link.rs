@@ -23,8 +23,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// Connections for what takes long or is rare, at most.
 const POOL: usize = 8;
-/// How long making a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long making a connection may take: one that was begun into a dead network must have ended, and the next have
+/// been made, within the 5 s in which all is well again after a fault.
+const CONNECT: Duration = Duration::from_secs(3);
 /// After a connection could not be made, the next is not tried before this.
 const PAUSE: Duration = Duration::from_millis(100);
 
