@@ -238,6 +238,19 @@ pub struct Counts {
     pub kept: usize,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.attempts += other.attempts;
+        self.acknowledged += other.acknowledged;
+        self.unknown += other.unknown;
+        self.readers += other.readers;
+        self.connections += other.connections;
+        self.deliveries += other.deliveries;
+        self.gaps += other.gaps;
+        self.kept += other.kept;
+    }
+}
+
 /// The outcome of [`check`].
 #[derive(Clone, Default, Debug)]
 pub struct Verdict {

@@ -42,6 +42,7 @@ pub mod cursor;
 pub mod http;
 pub mod load;
 pub mod matrix;
+pub mod people;
 pub mod proc;
 pub mod speak;
 pub mod sse;

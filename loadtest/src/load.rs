@@ -29,6 +29,7 @@ pub mod storm;
 pub mod stuck;
 mod tally;
 mod target;
+pub mod verify;
 mod voices;
 
 use hdrhistogram::Histogram;

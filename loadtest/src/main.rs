@@ -4,7 +4,9 @@
 
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
-use loadtest::load::{Failure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck};
+use loadtest::load::{
+    Failure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck, verify,
+};
 use loadtest::matrix;
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -61,6 +63,8 @@ enum Scenario {
         /// A run each line
         file: PathBuf,
     },
+    /// People speak, listen, leave and come back, at one server or many, and the checker decides whether all promises held
+    Verify(verify::Verify),
     /// Only the floor: a bare loop of one send() per reader
     Floor(fanout::FloorAlone),
     /// The floor itself, started by the others
@@ -99,6 +103,7 @@ fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
             print!("{}", matrix::table(&matrix::read(file).map_err(Failure::Setup)?));
             Ok(())
         }
+        Scenario::Verify(args) => shown.show(&verify::verify(args)?),
         Scenario::Floor(args) => shown.show(&fanout::floor(args)?),
         Scenario::FloorProgram => Ok(floor::program()?),
     }

@@ -32,3 +32,4 @@ mod sessions;
 mod speaking;
 mod streams;
 mod trial;
+mod verify;

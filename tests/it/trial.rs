@@ -23,6 +23,7 @@ use std::{
 use loadtest::{
     checker::{Attempt, Clock, Drain, Gaps, History, Kept, Kind, Outcome, ReaderLog, check},
     http::Client,
+    people::Manner,
     speak::whole_log,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -48,6 +49,10 @@ pub struct Cast {
 }
 
 impl Cast {
+    fn manner(&self) -> Manner {
+        Manner { wanders: self.wanders, pause: self.pause }
+    }
+
     /// For faults: pauses, so that a trial of seconds stays readable.
     pub const SMALL: Cast = Cast {
         rooms: 3,

@@ -342,7 +342,7 @@ fn where_it_listens(stdout: ChildStdout) -> Option<String> {
     told.recv_timeout(START).ok()
 }
 
-fn address_in(url: &str) -> Result<SocketAddr, Failure> {
+pub(super) fn address_in(url: &str) -> Result<SocketAddr, Failure> {
     let bad = || Failure::Setup(format!("{url:?} is not like http://127.0.0.1:8080"));
     let rest = url.strip_prefix("http://").ok_or_else(bad)?;
     let host = rest.split('/').next().ok_or_else(bad)?;

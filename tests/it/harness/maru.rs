@@ -50,11 +50,6 @@ impl Doors {
         self.addresses[rng.random_range(0..self.addresses.len())]
     }
 
-    /// One of them, by somebody's own dice.
-    pub fn drawn(&self, rng: &mut StdRng) -> SocketAddr {
-        self.addresses[rng.random_range(0..self.addresses.len())]
-    }
-
     /// All of them.
     pub fn all(&self) -> &[SocketAddr] {
         &self.addresses

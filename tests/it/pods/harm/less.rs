@@ -25,7 +25,7 @@ fn redis_comes_back_with_less_and_the_pods_give_it_back() {
             redis.put_back(&older);
             redis.start_again();
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }
 
@@ -43,7 +43,7 @@ fn redis_comes_back_with_less_while_the_archive_is_behind() {
             redis.start_again();
             maru.servers_mut().maria().go_on();
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }
 
@@ -57,7 +57,7 @@ fn redis_comes_back_with_nothing_and_the_pods_give_it_back() {
             redis.wipe();
             redis.start_again();
         },
-        Trial::assert_all_is_given_back,
+        Trial::assert_all_answered_is_given_back,
     );
 }
 
