@@ -11,6 +11,7 @@
 mod commits;
 mod counter;
 mod crowd;
+pub mod endure;
 pub mod fanout;
 pub mod floor;
 pub mod growth;

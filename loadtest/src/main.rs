@@ -5,7 +5,7 @@
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
 use loadtest::load::{
-    Failure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck, verify,
+    Failure, endure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck, verify,
 };
 use loadtest::matrix;
 use std::fmt::Display;
@@ -65,6 +65,8 @@ enum Scenario {
     },
     /// People speak, listen, leave and come back, at one server or many, and the checker decides whether all promises held
     Verify(verify::Verify),
+    /// Near its capacity for ten minutes, while some clients fail: memory, open files and lateness
+    Endure(endure::Endure),
     /// Only the floor: a bare loop of one send() per reader
     Floor(fanout::FloorAlone),
     /// The floor itself, started by the others
@@ -104,6 +106,7 @@ fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
             Ok(())
         }
         Scenario::Verify(args) => shown.show(&verify::verify(args)?),
+        Scenario::Endure(args) => shown.show(&endure::endure(args)?),
         Scenario::Floor(args) => shown.show(&fanout::floor(args)?),
         Scenario::FloorProgram => Ok(floor::program()?),
     }

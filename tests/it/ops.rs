@@ -178,3 +178,62 @@ fn the_log_has_no_texts_and_no_tokens() {
         }
     }
 }
+
+/// Whatever people send, a line of the log is maru's own: nobody forges one, nor speaks to the terminal of who reads it.
+#[test]
+fn nobody_writes_lines_into_the_log() {
+    const FORGED: &str = "\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{2028}";
+    let escaped = loadtest::speak::percent_encoded(FORGED);
+    for style in ["json,trace", "text,trace"] {
+        let args =
+            ["--log", style, "--drain", "0s", "--rate-limit", "off", "--admin-token", "the operator's token"];
+        let mut maru = Maru::with(&args);
+        let (token, user) = maru.sign_in("Ann");
+        let mut ann = maru.client_as(&token);
+        for target in [
+            format!("/r/{escaped}?name={escaped}"),
+            format!("/r/lobby?name={escaped}"),
+            format!("/r/lobby?ticket={escaped}"),
+            format!("/r/lobby?last_event_id={escaped}"),
+            format!("/api/history?room={escaped}&before={escaped}"),
+            format!("/api/chat/search?q={escaped}"),
+            format!("/{escaped}"),
+        ] {
+            // Some are streams.
+            ann.open(&Request::new("GET", &target)).unwrap();
+        }
+        for body in [
+            json!({"text": FORGED, "client_id": FORGED}),
+            json!({"text": FORGED}),
+            json!({"text": {FORGED: 1}}),
+            json!({FORGED: FORGED}),
+        ] {
+            ann.post_json("/r/lobby", &body).unwrap();
+            ann.post_json("/api/session", &body).unwrap();
+        }
+        assert_eq!(ann.post_json("/api/session", &json!({"name": FORGED})).unwrap().status, 400);
+        for name in ["User-Agent", "X-Forwarded-For", "Last-Event-ID", "Cookie", "Origin", "Accept-Language"]
+        {
+            let value = FORGED.replace(['\r', '\n'], "\t").replace('\u{1b}', "");
+            ann.send(&Request::new("GET", "/api/history?room=lobby").header(name, &value)).unwrap();
+        }
+        let ban = json!({"user": user["id"], "seconds": 5, "reason": FORGED});
+        let answer = maru.client_as("the operator's token").post_json("/api/chat/lobby/bans", &ban).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        maru.tell_to_end();
+        assert!(maru.ended().success());
+        let log = maru.log();
+        assert!(log.lines().count() > 20, "{log}");
+        for line in log.lines() {
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+            let is_own = match style.starts_with("json") {
+                true => serde_json::from_str::<Value>(line).is_ok_and(|entry| {
+                    entry["timestamp"].as_str().is_some_and(|at| !at.starts_with("2026-01-01"))
+                }),
+                // A time of today, to the microsecond.
+                false => line.as_bytes().get(26) == Some(&b'Z') && !line.contains("Z ERROR forged"),
+            };
+            assert!(is_own, "{line:?}");
+        }
+    }
+}
