@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a message may be said again and again until it is answered. Healing takes a lease of 10 s at most.
-const SAYING: Duration = Duration::from_secs(60);
+pub const SAYING: Duration = Duration::from_secs(60);
 
 /// How people behave.
 #[derive(Clone, Copy, Debug)]

@@ -193,6 +193,13 @@ impl Redis {
         }
     }
 
+    /// It is killed, and comes back with older data.
+    pub fn come_back_with(&mut self, older: &[(PathBuf, Vec<u8>)]) {
+        self.kill();
+        self.put_back(older);
+        self.start_again();
+    }
+
     /// Takes all its data away; it must not run.
     pub fn wipe(&mut self) {
         assert!(!self.process.is_running(), "it still runs");

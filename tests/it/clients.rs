@@ -3,7 +3,6 @@
 
 use std::{
     cell::Cell,
-    fs,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -11,6 +10,7 @@ use std::{
 
 use loadtest::{
     http::{Client, Request},
+    proc,
     speak::whole_log,
 };
 use testbed::{Fault, Network, Way, Whom};
@@ -27,7 +27,7 @@ fn may_open() -> usize {
 }
 
 fn open_files(pod: &Pod) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", pod.id())).expect("it runs").count()
+    proc::open_files(pod.id()).expect("it runs")
 }
 
 /// People speak and listen through proxies, to which something is done; when all is over, the pods have nothing left

@@ -9,10 +9,11 @@ use std::{
 use loadtest::{
     checker::{Clock, Inbox, InboxRoom, Outcome, ReaderLog, check_inbox},
     http::Client,
+    people::{self, Manner},
     speak::{Speaker, whole_log},
     stream::{Listen, Reader},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 
 use crate::harness::{Doors, Maru, PATIENCE, Person, at_length, wait_for};
@@ -110,23 +111,12 @@ fn speak(
 
 /// Reads, cutting the connection at random, until all was said.
 fn read(doors: &Doors, clock: Clock, n: usize, who: &Person, said: &AtomicBool) -> Reader {
-    let mut rng = StdRng::seed_from_u64(n as u64);
     let listen = Listen::to("/api/events?since=all").header("Authorization", &who.bearer);
     let listen = listen.timeout(Duration::from_secs(3));
-    let mut reader = Reader::new(&format!("{n}"), clock, doors.any(), listen);
-    while !said.load(Ordering::Relaxed) {
-        reader.move_to(doors.any());
-        if reader.connect().is_err() {
-            thread::sleep(Duration::from_millis(20));
-            continue;
-        }
-        let until = Instant::now() + Duration::from_millis(rng.random_range(1..300));
-        for _ in 0..rng.random_range(0..30) {
-            reader.next(until);
-        }
-        reader.cut();
-    }
-    reader
+    let reader = Reader::new(&format!("{n}"), clock, doors.any(), listen);
+    let manner = Manner { wanders: true, pause: Duration::ZERO };
+    let goes_on = || !said.load(Ordering::Relaxed);
+    people::listen(doors.all(), reader, manner, StdRng::seed_from_u64(n as u64), goes_on)
 }
 
 /// Reads on until it has so many events.

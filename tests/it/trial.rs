@@ -23,7 +23,7 @@ use std::{
 use loadtest::{
     checker::{Attempt, Clock, Drain, Gaps, History, Kept, Kind, Outcome, ReaderLog, check},
     http::Client,
-    people::Manner,
+    people::{Manner, SAYING},
     speak::whole_log,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -31,9 +31,6 @@ use rustix::process::Signal;
 
 pub use self::seeds::{harmed, harmed_on};
 use crate::harness::{Doors, Maru, PATIENCE, Pod, wait_for};
-
-/// How long a message may be said again and again until it is answered. Healing takes a lease of 10 s at most.
-const SAYING: Duration = Duration::from_secs(60);
 
 /// Who takes part.
 pub struct Cast {

@@ -4,7 +4,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use loadtest::{
@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use testbed::front::{Front, Kind};
 
 use crate::{
-    harness::{Maru, deadline},
+    harness::{Maru, deadline, wait_for},
     heads::{FRAMINGS, LINES, POST, SMUGGLED, texts},
 };
 
@@ -43,7 +43,7 @@ fn events_come_through_a_proxy_at_once() {
             let answer = speaker.post("/r/lobby", "text/plain", format!("{kind:?} {n}")).unwrap();
             assert_eq!(answer.status, 201, "{kind:?}: {}", answer.text());
             // Sooner than the next ping, which might push it out.
-            let message = stream.wait_for("message", std::time::Instant::now() + Duration::from_secs(10));
+            let message = stream.wait_for("message", Instant::now() + Duration::from_secs(10));
             assert!(message.unwrap().data.contains(&format!("{kind:?} {n}")));
         }
     }
@@ -201,7 +201,7 @@ fn a_proxy_without_a_pod_says_so() {
         let status = Client::new(front.address()).get("/readyz").unwrap().status;
         assert!([502, 503, 504].contains(&status), "{kind:?}: {status}");
         maru.restart();
-        crate::harness::wait_for("it is found again", || {
+        wait_for("it is found again", || {
             Client::new(front.address()).get("/readyz").is_ok_and(|answer| answer.status == 200)
         });
     }

@@ -54,10 +54,7 @@ fn not_giving_back_what_redis_lost_is_found() {
         maru.servers_mut().maria().hang();
         // More than the writers have in memory, which they store in any case.
         progress.go_on_for(Duration::from_secs(2), 2000);
-        let redis = &mut maru.servers_mut().redis;
-        redis.kill();
-        redis.put_back(&older);
-        redis.start_again();
+        maru.servers_mut().redis.come_back_with(&older);
         maru.servers_mut().maria().go_on();
     });
 }

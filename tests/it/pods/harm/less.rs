@@ -20,10 +20,7 @@ fn redis_comes_back_with_less_and_the_pods_give_it_back() {
         |maru, progress| {
             let older = maru.servers().redis.copy_of_data();
             progress.go_on(100);
-            let redis = &mut maru.servers_mut().redis;
-            redis.kill();
-            redis.put_back(&older);
-            redis.start_again();
+            maru.servers_mut().redis.come_back_with(&older);
         },
         Trial::assert_all_answered_is_given_back,
     );
@@ -37,10 +34,7 @@ fn redis_comes_back_with_less_while_the_archive_is_behind() {
             let older = maru.servers().redis.copy_of_data();
             maru.servers_mut().maria().hang();
             progress.go_on_for(Duration::from_secs(2), 100);
-            let redis = &mut maru.servers_mut().redis;
-            redis.kill();
-            redis.put_back(&older);
-            redis.start_again();
+            maru.servers_mut().redis.come_back_with(&older);
             maru.servers_mut().maria().go_on();
         },
         Trial::assert_all_answered_is_given_back,
@@ -85,10 +79,7 @@ fn redis_comes_back_with_less_and_the_pod_that_had_it_is_dead_too() {
             maru.servers_mut().maria().hang();
             progress.go_on_for(Duration::from_secs(2), 100);
             maru.pod(0).kill();
-            let redis = &mut maru.servers_mut().redis;
-            redis.kill();
-            redis.put_back(&older);
-            redis.start_again();
+            maru.servers_mut().redis.come_back_with(&older);
             maru.servers_mut().maria().go_on();
             // As long as its lease runs it might come back with what it had.
             wait_for("its lease has ended", || maru.pods()[1].metric("maru_pods") == 2.0);
@@ -121,10 +112,7 @@ fn what_only_a_dead_pod_and_a_lost_redis_had_is_announced() {
     assert_eq!(lost["cursor"], "1-4");
     while heard.wait_for("message", deadline()).unwrap().id != Some("1-4".into()) {}
     maru.pod(0).kill();
-    let redis = &mut maru.servers_mut().redis;
-    redis.kill();
-    redis.put_back(&older);
-    redis.start_again();
+    maru.servers_mut().redis.come_back_with(&older);
     maru.servers_mut().maria().go_on();
     let mut next = None;
     wait_for("it goes on", || {
