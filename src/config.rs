@@ -1,6 +1,11 @@
 //! Every setting, parsed once: flag, environment variable and default, in that order of strength.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
@@ -30,6 +35,19 @@ pub struct Config {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "MARU_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+
+    /// File with the certificate (PEM, with its chain) to speak HTTPS with, HTTP/2 and HTTP/1.1; with --tls-key. Both are
+    /// read again when they change
+    #[arg(long, env = "MARU_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the private key (PEM) of --tls-cert
+    #[arg(long, env = "MARU_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Speak HTTP/2 without TLS too, with clients that begin with it (h2c by prior knowledge), as some proxies do
+    #[arg(long, env = "MARU_H2C", default_value = "off", value_name = "on|off")]
+    pub h2c: Switch,
 
     /// Directory for the messages (SQLite), and for the secret if none is given
     #[arg(long, env = "MARU_DATA", default_value = "./maru-data", value_name = "DIR")]
@@ -142,7 +160,29 @@ impl Config {
             return Err(format!("--admin-token: a token has at least {LEAST_ADMIN_TOKEN} bytes"));
         }
         self.outside()?;
+        if self.h2c == Switch::On && self.certificates()?.is_some() {
+            return Err(
+                "--h2c is HTTP/2 without TLS, and --tls-cert is given: within TLS HTTP/2 is spoken anyhow"
+                    .into(),
+            );
+        }
         self.store().map(|_| ())
+    }
+
+    /// The files of the certificate and of its key, if HTTPS is spoken.
+    ///
+    /// # Errors
+    /// When one is given without the other.
+    pub fn certificates(&self) -> Result<Option<(&Path, &Path)>, String> {
+        let given = |file: &Path| !file.as_os_str().is_empty();
+        let [chain, key] =
+            [&self.tls_cert, &self.tls_key].map(|file| file.as_deref().filter(|file| given(file)));
+        match (chain, key) {
+            (Some(chain), Some(key)) => Ok(Some((chain, key))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err("--tls-cert needs --tls-key (MARU_TLS_KEY) beside it".into()),
+            (None, Some(_)) => Err("--tls-key needs --tls-cert (MARU_TLS_CERT) beside it".into()),
+        }
     }
 
     /// The operator's token, if there is one.

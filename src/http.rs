@@ -1,8 +1,9 @@
 //! The front desk: requests in, answers and streams out.
 //!
-//! [`serve`] takes one connection. Its bytes pass [`framing`], which lets hyper see only heads with one reading;
-//! each request becomes a [`Call`] and goes through the one `match` in [`dispatch`]. A plain HTTP/1.1 stream
-//! that has caught up leaves hyper for the reading room (`connection`, `line`).
+//! [`serve`] takes one connection, ends its TLS, and sees which HTTP it speaks. In HTTP/1.1 its bytes pass [`framing`], which
+//! lets hyper see only heads with one reading; in HTTP/2 each stream is held to the same limits. Each request becomes a
+//! [`Call`] and goes through the one `match` in [`dispatch`]. A plain HTTP/1.1 stream that has caught up leaves hyper for
+//! the reading room (`connection`, `line`).
 
 use std::{future::Future, sync::Arc};
 
@@ -16,6 +17,7 @@ use crate::{
     config::Limits,
     identity::{AdminToken, Introduced, Revoked, Seal, outside::Outside},
     metrics::Metrics,
+    tls::Certificates,
 };
 
 mod access;
@@ -26,6 +28,8 @@ mod call;
 mod connection;
 mod framing;
 mod history;
+mod http1;
+mod http2;
 mod io;
 mod json;
 mod line;
@@ -90,6 +94,10 @@ pub struct App {
     pub origins: Vec<String>,
     /// Proxies that are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What it shows in TLS; without, it speaks plain HTTP.
+    pub certificates: Option<Arc<Certificates>>,
+    /// Is HTTP/2 spoken without TLS, by prior knowledge?
+    pub speaks_h2c: bool,
     /// Streams that there may be at once, by the limit of open files.
     pub most_streams: usize,
     /// What is counted.

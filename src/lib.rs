@@ -26,7 +26,7 @@
 //! - [`identity`]: sessions, tickets, the names of guests, the people of a site that embeds maru.
 //! - [`http`]: the front desk: requests in, answers and streams out.
 //! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
-//!   [`metrics`]: as they say.
+//!   [`metrics`], [`tls`]: as they say.
 //!
 //! Imports point one way: `server → http → chat → hub → {log, backplane, readers} → event`, and
 //! `{writer, pods} → log → archive → event`.
@@ -50,4 +50,5 @@ pub mod server;
 #[cfg(test)]
 mod sim;
 pub mod start;
+pub mod tls;
 pub mod writer;

@@ -42,6 +42,10 @@ pub struct Metrics {
     duplicates: Counter,
     /// Heads that were refused before they became requests.
     pub refused_heads: Counter,
+    /// Connections on which no TLS came about.
+    pub failed_handshakes: Counter,
+    /// HTTP/2 connections that were dropped because too many streams were given up.
+    pub http2_floods: Counter,
     /// Streams that were answered with a `bye`.
     pub refused_streams: Counter,
     /// Gaps that were announced.
@@ -118,6 +122,16 @@ impl Metrics {
             "refused_heads",
             "Heads that were refused before they became requests",
             self.refused_heads.clone(),
+        );
+        registry.register(
+            "failed_handshakes",
+            "Connections on which no TLS came about",
+            self.failed_handshakes.clone(),
+        );
+        registry.register(
+            "http2_floods",
+            "HTTP/2 connections dropped because too many streams were given up",
+            self.http2_floods.clone(),
         );
         registry.register("refused_streams", "Streams answered with a bye", self.refused_streams.clone());
         registry.register("gaps", "Gaps announced", self.gaps.clone());

@@ -24,6 +24,7 @@ use crate::{
     identity::{AdminToken, Introduced, Revoked, Seal},
     metrics::Metrics,
     readers::{ReadingRoom, Rules, Why},
+    tls::Certificates,
 };
 
 mod stores;
@@ -69,6 +70,7 @@ impl Server {
         let revoked = log.revoked().await.map_err(io::Error::other)?;
         let seal = Arc::new(Seal::new(&secrets(&config)?));
         let outside = config.outside().map_err(io::Error::other)?;
+        let certificates = certificates(&config)?;
         let bounds = config.limits();
         let rates = (config.rate_limit == Switch::On).then_some(bounds);
         let hub = Hub::new(feeds, log.clone(), stores.backplane.clone(), holes);
@@ -88,6 +90,8 @@ impl Server {
             bounds,
             origins: config.origins,
             trusted_proxies: config.trusted_proxies,
+            certificates,
+            speaks_h2c: config.h2c == Switch::On,
             most_streams: open_files.saturating_sub(OTHER_FILES).max(1),
             metrics: Metrics::new(stores.many.clone()),
             stage: stages,
@@ -95,6 +99,11 @@ impl Server {
         });
         stores.follow(&hub, &app);
         Ok(Server { app, listener, stage, stores })
+    }
+
+    /// Does it speak HTTPS?
+    pub fn is_tls(&self) -> bool {
+        self.app.certificates.is_some()
     }
 
     /// Where it listens.
@@ -229,6 +238,14 @@ fn raise_open_files() -> usize {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     usize::try_from(current.unwrap_or(1 << 20)).unwrap_or(1 << 20)
+}
+
+/// The certificate that is shown, if HTTPS is spoken; read again when it changes.
+fn certificates(config: &Config) -> io::Result<Option<Arc<Certificates>>> {
+    let Some((chain, key)) = config.certificates().map_err(io::Error::other)? else { return Ok(None) };
+    let certificates = Arc::new(Certificates::read(chain.to_owned(), key.to_owned())?);
+    tokio::spawn(Arc::clone(&certificates).follow());
+    Ok(Some(certificates))
 }
 
 /// The secrets given, or the one kept in the data directory, made when there is none.

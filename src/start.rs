@@ -87,10 +87,14 @@ fn serve(config: Config) -> io::Result<()> {
 fn greet(server: &Server, data: &str) -> io::Result<()> {
     let address = server.address()?;
     let mut out = io::stdout().lock();
-    writeln!(out, "maru listens at http://{address}")?;
-    writeln!(out, "  page    http://{address}/r/lobby")?;
-    writeln!(out, "  listen  curl -N {address}/r/lobby")?;
-    writeln!(out, "  speak   curl -d hello {address}/r/lobby")?;
+    let (site, curl) = match server.is_tls() {
+        true => (format!("https://{address}"), format!("https://{address}")),
+        false => (format!("http://{address}"), address.to_string()),
+    };
+    writeln!(out, "maru listens at {site}")?;
+    writeln!(out, "  page    {site}/r/lobby")?;
+    writeln!(out, "  listen  curl -N {curl}/r/lobby")?;
+    writeln!(out, "  speak   curl -d hello {curl}/r/lobby")?;
     writeln!(out, "  data    {data}")?;
     writeln!(
         out,

@@ -15,7 +15,14 @@ use hyper::{
     http::request::Parts,
 };
 
-use super::{App, access, body::Body, json, line::Line, problem::Problem, proxy, site};
+use super::{
+    App, access,
+    body::Body,
+    json,
+    line::{Line, Transport},
+    problem::Problem,
+    proxy, site,
+};
 use crate::{
     chat::Client,
     clock,
@@ -320,10 +327,13 @@ impl Call {
         format!("{COOKIE}={token}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
     }
 
-    /// Did the request come over TLS, as far as a trusted proxy says?
+    /// Did the request come over TLS? A trusted proxy says how it came to the proxy.
     fn is_tls(&self) -> bool {
-        proxy::is_trusted(self.line.peer(), &self.app.trusted_proxies)
-            && self.header("x-forwarded-proto").and_then(Result::ok).is_some_and(|proto| proto == "https")
+        let said = self.header("x-forwarded-proto").and_then(Result::ok);
+        match said.filter(|_| proxy::is_trusted(self.line.peer(), &self.app.trusted_proxies)) {
+            Some(scheme) => scheme == "https",
+            None => self.line.transport() == Transport::Tls,
+        }
     }
 
     fn cookie(&self) -> Option<&str> {

@@ -1,124 +1,101 @@
-//! One connection from accept to its end, or to a seat in the reading room.
+//! One connection from accept on: TLS, which HTTP it speaks, and where its stream goes on.
 
-use std::{
-    future::poll_fn,
-    net::IpAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::StatusCode;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, sleep_until},
+    time::{sleep, timeout},
 };
 
 use super::{
-    App, answer,
-    body::Outgoing,
-    framing::{Limits, Phase, Refusal},
-    io::Io,
-    line::{Line, Seat},
+    App, http1, http2,
+    line::{Line, Seat, Transport},
     problem::Problem,
 };
-use crate::readers::{NewReader, Place};
+use crate::{
+    readers::{NewReader, Place},
+    tls::Certificates,
+};
 
-/// How long, and how many bytes, a client may go on sending after the last answer, so that it reads the answer
-/// before it learns that nobody listens any more.
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 64 << 10);
-/// A sleep that is as good as none.
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+/// What HTTP/2 without TLS begins with, as far as nothing else does (RFC 9113 §3.4).
+const HTTP2: &[u8] = b"PRI ";
+/// The first byte of TLS: a handshake (RFC 8446 §5.1).
+const TLS: &[u8] = &[0x16];
+/// How soon the rest of a first word is looked for again.
+const AGAIN: Duration = Duration::from_millis(10);
 
-enum End {
-    /// A stream goes on without hyper.
-    Seated(Box<Seat>),
-    /// All that was asked is answered, or the connection broke.
-    Done,
-    /// The other side took too long.
-    TooSlow,
+/// Serves what comes on one connection, whatever it speaks.
+pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
+    let transport = if app.certificates.is_some() { Transport::Tls } else { Transport::Plain };
+    let line = Arc::new(Line::new(peer, transport));
+    line.expect_read(Some(head_time(&app)));
+    if let Some(certificates) = app.certificates.clone() {
+        return Box::pin(serve_tls(app, certificates, socket, line)).await;
+    }
+    if app.speaks_h2c {
+        match timeout(head_time(&app), begins_with(&socket, HTTP2)).await {
+            Ok(Ok(true)) => return Box::pin(http2::serve(app, socket, line)).await,
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    if let Some((socket, seat)) = http1::serve(Arc::clone(&app), socket, line).await {
+        take_seat(&app, socket, *seat);
+    }
 }
 
-/// Serves what comes on one connection. It ends after the answer under way when `app` stops, or soon after that if there is
-/// none.
-pub(crate) async fn serve(app: Arc<App>, socket: TcpStream, peer: IpAddr) {
-    let line = Arc::new(Line::new(peer));
-    let bounds = &app.bounds;
-    let limits = Limits {
-        target: bounds.uri as usize,
-        head: bounds.head as usize,
-        fields: bounds.fields as usize,
-        ..Limits::default()
-    };
-    let io = Io::new(socket, limits, Duration::from_secs(bounds.head_time.into()), Arc::clone(&line));
-    let service = {
-        let (app, line) = (Arc::clone(&app), Arc::clone(&line));
-        // Boxed, because a connection that is taken apart must be `Unpin`.
-        service_fn(move |request: hyper::Request<Incoming>| {
-            let answering = answer(Arc::clone(&app), Arc::clone(&line), request);
-            let line = Arc::clone(&line);
-            Box::pin(async move {
-                Ok::<_, std::convert::Infallible>(answering.await.map(|body| Outgoing::new(body, line)))
-            })
-        })
-    };
-    let mut connection = http1::Builder::new()
-        // The limits are those of `framing`; hyper's are wider, so that it never answers by itself.
-        .max_headers(128)
-        .max_buf_size(2 * limits.head.max(32 << 10))
-        .serve_connection(io, service);
-
-    let mut timer = pin!(sleep_until(Instant::now() + FAR));
-    let mut stopping = pin!(app.hung_up());
-    let mut is_stopping = false;
-    let end = poll_fn(|cx| {
-        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
-            is_stopping = true;
-            Pin::new(&mut connection).graceful_shutdown();
+async fn serve_tls(app: Arc<App>, certificates: Arc<Certificates>, socket: TcpStream, line: Arc<Line>) {
+    let shaken = timeout(head_time(&app), async {
+        if begins_with(&socket, TLS).await? {
+            certificates.accept(socket).await.map(Ok)
+        } else {
+            Ok(Err(socket))
         }
-        if connection.poll_without_shutdown(cx).is_ready() {
-            return Poll::Ready(End::Done);
+    });
+    match shaken.await {
+        Ok(Ok(Ok(socket))) if Certificates::is_http2(&socket) => http2::serve(app, socket, line).await,
+        Ok(Ok(Ok(socket))) => {
+            let seated = http1::serve(app, socket, line).await;
+            debug_assert!(seated.is_none(), "no reader thread can write TLS");
         }
-        if let Some(seat) = line.take_seat() {
-            return Poll::Ready(End::Seated(seat));
-        }
-        let Some(deadline) = line.deadline().map(Instant::from_std) else { return Poll::Pending };
-        // With each request the deadline moves, nearly always away: the timer is then left to ring and look again.
-        if deadline < timer.deadline() {
-            timer.as_mut().reset(deadline);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if deadline <= Instant::now() {
-                return Poll::Ready(End::TooSlow);
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    })
-    .await;
-
-    let (mut socket, refusal, phase) = connection.into_parts().io.into_parts();
-    match end {
-        End::Seated(seat) => take_seat(&app, socket, *seat),
-        End::Done => {
-            if let Some(refusal) = refusal.filter(|refusal| refusal.at_boundary) {
-                app.metrics.refused_heads.inc();
-                _ = socket.write_all(&written(&refused(refusal))).await;
-            }
-            linger(socket).await;
-        }
-        End::TooSlow if phase == Phase::Head => {
+        Ok(Ok(Err(plain))) => {
+            app.metrics.refused_heads.inc();
             let problem = Problem::new(
-                hyper::StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "the head of the request took too long",
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                "this port speaks HTTPS, and this request came without TLS",
             );
-            _ = tokio::time::timeout(LINGER.0, socket.write_all(&written(&problem))).await;
-            linger(socket).await;
+            http1::refuse(plain, &problem).await;
         }
-        End::TooSlow => {}
+        Ok(Err(e)) => {
+            app.metrics.failed_handshakes.inc();
+            tracing::debug!(peer = %line.peer(), error = %e, "no TLS came about");
+        }
+        Err(_) => {
+            app.metrics.failed_handshakes.inc();
+        }
+    }
+}
+
+fn head_time(app: &App) -> Duration {
+    Duration::from_secs(app.bounds.head_time.into())
+}
+
+/// Is `word` what comes first? Takes nothing from the socket.
+async fn begins_with(socket: &TcpStream, word: &[u8]) -> std::io::Result<bool> {
+    let mut first = [0; 4];
+    let first = &mut first[..word.len()];
+    loop {
+        let seen = socket.peek(first).await?;
+        if seen == 0 || first[..seen] != word[..seen] {
+            return Ok(false);
+        }
+        if seen == word.len() {
+            return Ok(true);
+        }
+        // What was seen stays to be read, so that nothing tells of more.
+        sleep(AGAIN).await;
     }
 }
 
@@ -142,44 +119,4 @@ fn take_seat(app: &App, socket: TcpStream, seat: Seat) {
     if let Some(select) = endings.due() {
         app.chat.end(select);
     }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    let status = hyper::StatusCode::from_u16(refusal.status).unwrap_or(hyper::StatusCode::BAD_REQUEST);
-    Problem::new(status, refusal.code, refusal.detail)
-}
-
-/// A problem as the bytes of a whole HTTP/1.1 answer, for where hyper never saw the request.
-fn written(problem: &Problem) -> Vec<u8> {
-    let status = problem.status();
-    let document = problem.document();
-    let mut answer = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
-        status.as_str(),
-        status.canonical_reason().unwrap_or("Error"),
-        document.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&document);
-    answer
-}
-
-/// Ends the sending side and reads on for a moment: a socket that is closed with bytes unread is reset, and the
-/// client may lose the answer (RFC 9112 §9.6).
-async fn linger(mut socket: TcpStream) {
-    let (time, bytes) = LINGER;
-    let drain = async {
-        socket.shutdown().await?;
-        let mut left = bytes;
-        let mut discarded = [0; 4096];
-        while left > 0 {
-            match socket.read(&mut discarded).await? {
-                0 => break,
-                n => left = left.saturating_sub(n),
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    // Whether the client stays to the end is its own affair.
-    _ = tokio::time::timeout(time, drain).await;
 }

@@ -59,15 +59,15 @@ impl Refusal {
         Refusal { status, code, detail, at_boundary: true }
     }
 
-    fn bad(detail: &'static str) -> Self {
+    pub(super) fn bad(detail: &'static str) -> Self {
         Refusal::new(400, "bad_request", detail)
     }
 
-    fn uri_too_long() -> Self {
+    pub(super) fn uri_too_long() -> Self {
         Refusal::new(414, "uri_too_long", "the request target is too long")
     }
 
-    fn head_too_large(detail: &'static str) -> Self {
+    pub(super) fn head_too_large(detail: &'static str) -> Self {
         Refusal::new(431, "head_too_large", detail)
     }
 }

@@ -1,4 +1,5 @@
-//! The socket as hyper sees it: whole heads with one reading, deadlines, and a sign when all is flushed.
+//! The socket as hyper sees it. In HTTP/1.1: whole heads with one reading, deadlines, and a sign when all is flushed. In
+//! HTTP/2: a deadline for what is written.
 
 use std::{
     io,
@@ -10,10 +11,7 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     framing::{Framing, Limits, Phase, Refusal},
@@ -22,14 +20,14 @@ use super::{
 
 /// How long a connection may be quiet between two requests. Longer than the 60 s after which proxies usually
 /// close theirs, so that it is them who close.
-const IDLE: Duration = Duration::from_secs(75);
+pub(super) const IDLE: Duration = Duration::from_secs(75);
 /// A client that takes no byte for this long is gone.
-const STUCK: Duration = Duration::from_secs(30);
+pub(super) const STUCK: Duration = Duration::from_secs(30);
 /// Bytes read from a socket at once.
 const READ: usize = 8 << 10;
 
-pub(crate) struct Io {
-    socket: TcpStream,
+pub(crate) struct Io<S> {
+    socket: S,
     framing: Framing,
     line: Arc<Line>,
     head_time: Duration,
@@ -37,14 +35,14 @@ pub(crate) struct Io {
     end_waits: Option<Waker>,
 }
 
-impl Io {
-    pub(crate) fn new(socket: TcpStream, limits: Limits, head_time: Duration, line: Arc<Line>) -> Self {
-        line.expect_read(Some(head_time));
+impl<S> Io<S> {
+    /// A socket from which the `line` expects the first head already.
+    pub(crate) fn new(socket: S, limits: Limits, head_time: Duration, line: Arc<Line>) -> Self {
         Io { socket, framing: Framing::new(limits), line, head_time, end_waits: None }
     }
 
     /// The socket alone, and why nothing more was read from it, if there was a reason.
-    pub(crate) fn into_parts(self) -> (TcpStream, Option<Refusal>, Phase) {
+    pub(crate) fn into_parts(self) -> (S, Option<Refusal>, Phase) {
         let phase = self.framing.phase();
         (self.socket, self.framing.refusal(), phase)
     }
@@ -63,7 +61,7 @@ impl Io {
     }
 }
 
-impl Read for Io {
+impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,7 +103,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
@@ -143,7 +141,7 @@ impl Write for Io {
     }
 }
 
-impl Io {
+impl<S> Io<S> {
     /// Is there a request whose answer hyper has not been given whole?
     fn is_answering(&self) -> bool {
         self.line.answers() < self.framing.heads()
@@ -164,5 +162,65 @@ impl Io {
             }
         }
         written
+    }
+}
+
+/// A socket whose `line` knows when it takes nothing.
+pub(super) struct Watched<S> {
+    socket: S,
+    line: Arc<Line>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(socket: S, line: Arc<Line>) -> Self {
+        Watched { socket, line }
+    }
+
+    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
+        match &written {
+            Poll::Pending if !self.line.is_write_expected() => self.line.expect_write(Some(STUCK)),
+            Poll::Pending => {}
+            Poll::Ready(_) => self.line.expect_write(None),
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.wrote(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

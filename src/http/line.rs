@@ -2,12 +2,16 @@
 
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+use tokio::time::{Sleep, sleep_until};
 
 use crate::{
     chat::{Endings, Visit},
@@ -27,9 +31,20 @@ pub(crate) struct Seat {
     pub(crate) endings: Endings,
 }
 
-/// One connection, as seen by its socket, its driver and its requests.
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// TCP alone.
+    Plain,
+    /// TLS, which this process ends.
+    Tls,
+}
+
+/// One connection, as seen by its socket, its driver and its requests. Of HTTP/2, each stream has one, and the connection
+/// has one for itself.
 pub(crate) struct Line {
     peer: IpAddr,
+    transport: Transport,
     born: Instant,
     seat: Mutex<Option<Box<Seat>>>,
     stage: AtomicU8,
@@ -46,9 +61,10 @@ const OFFERED: u8 = 1;
 const FLUSHED: u8 = 2;
 
 impl Line {
-    pub(crate) fn new(peer: IpAddr) -> Self {
+    pub(crate) fn new(peer: IpAddr, transport: Transport) -> Self {
         Line {
             peer,
+            transport,
             born: Instant::now(),
             seat: Mutex::new(None),
             stage: AtomicU8::new(NO_SEAT),
@@ -63,6 +79,10 @@ impl Line {
     /// The other end, as the socket knows it.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// The body has said all that it will; the reader goes on from this seat.
@@ -126,6 +146,11 @@ impl Line {
         self.write_deadline.load(Ordering::Relaxed) != u64::MAX
     }
 
+    /// Has the client taken nothing for too long?
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.write_deadline.load(Ordering::Relaxed) <= self.after(Some(Duration::ZERO))
+    }
+
     /// When to give up, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let first =
@@ -133,8 +158,32 @@ impl Line {
         (first != u64::MAX).then(|| self.born + Duration::from_millis(first))
     }
 
+    /// Ready when the deadline that there is now has passed; `timer` is one that [`patience`] gave.
+    pub(crate) fn poll_overdue(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline().map(tokio::time::Instant::from_std) else {
+            return Poll::Pending;
+        };
+        // With each request the deadline moves, nearly always away: the timer is then left to ring and look again.
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if deadline <= tokio::time::Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
     fn after(&self, within: Option<Duration>) -> u64 {
         let at = within.map(|within| self.born.elapsed() + within);
         at.map_or(u64::MAX, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// A timer for [`Line::poll_overdue`].
+pub(crate) fn patience() -> Sleep {
+    // As good as never, until it is set.
+    sleep_until((Instant::now() + Duration::from_secs(24 * 60 * 60)).into())
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use hyper::{Response, StatusCode, header};
 use serde::Serialize;
 
-use super::body::Body;
+use super::{body::Body, framing::Refusal};
 use crate::{
     chat::Denied,
     event::{Refused, TextRefused},
@@ -128,6 +128,13 @@ impl Problem {
             headers.insert(name, value.parse().expect("a header value of our own"));
         }
         response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Problem::new(status, refusal.code, refusal.detail)
     }
 }
 

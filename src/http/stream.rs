@@ -14,7 +14,7 @@ use super::{
     answer::with_type,
     body::{Body, Piece, StreamBody},
     call::Call,
-    line::Seat,
+    line::{Seat, Transport},
     poll,
     problem::Problem,
     start::{self, Beginning, Then, asked, begin, gaps_at, then},
@@ -120,7 +120,8 @@ fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &
     call.line.begin_stream();
     let (pieces, written) = mpsc::channel(1);
     // Only a plain HTTP/1.1 event stream goes on in the reading room.
-    let seats = call.version() == Version::HTTP_11 && format == Format::Sse;
+    let is_plain = call.version() == Version::HTTP_11 && call.line.transport() == Transport::Plain;
+    let seats = is_plain && format == Format::Sse;
     // Before the last look at what was taken away, so that nothing falls between.
     let endings = call.app.chat.endings(&visit);
     let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new(), endings };

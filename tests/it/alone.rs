@@ -3,8 +3,10 @@
 mod backup;
 mod disk;
 mod harm;
+mod http2;
 mod instructions;
 mod keeping;
 mod load;
 mod proxies;
 mod start;
+mod tls;

@@ -49,7 +49,7 @@ pub(super) fn line_too_long(line: &[u8]) -> Refusal {
 /// Reads `method SP target SP version`, without its CR LF.
 pub(super) fn request_line(line: &[u8], limits: &Limits) -> Result<Request, Refusal> {
     if line == b"PRI * HTTP/2.0" {
-        return Err(Refusal::bad("HTTP/2 is not spoken here; HTTP/1.1 is"));
+        return Err(Refusal::bad("HTTP/2 without TLS is not spoken here; HTTP/1.1 is"));
     }
     let mut parts = line.split(|b| *b == b' ');
     let (Some(method), Some(target), Some(version), None) =

@@ -49,6 +49,46 @@ fn events_come_through_a_proxy_at_once() {
     }
 }
 
+/// Over HTTP/2 to the pod, without TLS: many readers on one connection.
+#[test]
+fn proxies_that_speak_http2_to_a_pod_carry_many_readers() {
+    let maru = Maru::with(&[&["--rate-limit", "off", "--h2c", "on"], &TRUSTED[..]].concat());
+    let in_http2 = [
+        (Kind::Haproxy, ("server pod1 127.0.0.1:8081", "server pod1 127.0.0.1:8081 proto h2 check-proto h1")),
+        (
+            Kind::Caddy,
+            ("flush_interval -1", "flush_interval -1\n\t\ttransport http {\n\t\t\tversions h2c\n\t\t}"),
+        ),
+    ];
+    for (kind, instead) in in_http2 {
+        let front = Front::start(kind, maru.doors().all(), &[instead]);
+        let mut readers: Vec<_> = (0..50)
+            .map(|_| {
+                let mut stream = Listen::to("/r/lobby?since=live").open(front.address()).unwrap();
+                stream.wait_for("live", deadline()).unwrap();
+                stream
+            })
+            .collect();
+        // Plain ones would be in the reading room.
+        assert_eq!((maru.metric("maru_readers"), maru.metric("maru_streams")), (0.0, 50.0), "{kind:?}");
+        let mut speaker = Client::new(front.address());
+        for n in 0..20 {
+            let answer = speaker.post("/r/lobby", "text/plain", format!("{kind:?} {n}")).unwrap();
+            assert_eq!(answer.status, 201, "{kind:?}: {}", answer.text());
+            for stream in &mut readers {
+                let message = stream.wait_for("message", Instant::now() + Duration::from_secs(10));
+                assert!(message.unwrap().data.contains(&format!("{kind:?} {n}")));
+            }
+        }
+        drop(readers);
+        // HAProxy sees that a reader has gone when it writes to it.
+        wait_for("all have left", || {
+            maru.say("lobby", "is anybody here?");
+            maru.metric("maru_streams") == 0.0
+        });
+    }
+}
+
 /// With time-outs of 20 s in place of 60 s: after two pings a proxy that did not count them would have cut the stream.
 #[test]
 fn a_quiet_stream_outlives_the_time_outs_of_proxies() {

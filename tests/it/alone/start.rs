@@ -25,6 +25,9 @@ fn help_tells_of_every_setting_that_there_is() {
         .collect();
     let settings = [
         ("listen", "MARU_LISTEN", "127.0.0.1:8080"),
+        ("tls-cert", "MARU_TLS_CERT", ""),
+        ("tls-key", "MARU_TLS_KEY", ""),
+        ("h2c", "MARU_H2C", "off"),
         ("data", "MARU_DATA", "./maru-data"),
         ("redis", "MARU_REDIS_URL", ""),
         ("nats", "MARU_NATS_URL", ""),
