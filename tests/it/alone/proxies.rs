@@ -221,6 +221,35 @@ fn nothing_is_smuggled_past_a_proxy() {
     assert!(texts(&maru).iter().all(|text| known.contains(&&**text)), "{:?}", texts(&maru));
 }
 
+/// However it is written; what maru does not know by that name may be passed on.
+#[test]
+fn the_metrics_are_not_for_whoever_comes_through_a_proxy() {
+    let maru = start();
+    for kind in Kind::ALL {
+        let front = in_front_of(&maru, kind);
+        for target in [
+            "/metrics",
+            "/metrics/",
+            "/metrics?x",
+            "/metrics/?x",
+            "/%6detrics",
+            "/%6Detrics%2f",
+            "//metrics",
+            "/metrics//",
+            "/./metrics",
+            "/r/../metrics",
+            "/METRICS",
+        ] {
+            // Some refuse such a target, and close.
+            if let Ok(answer) = Client::new(front.address()).get(target) {
+                assert!(!answer.text().contains("maru_"), "{kind:?} gives {target}");
+            }
+        }
+        assert_eq!(Client::new(front.address()).get("/metrics").unwrap().status, 404, "{kind:?}");
+    }
+    assert!(maru.client().get("/metrics/").unwrap().text().contains("maru_"));
+}
+
 /// Where there is one pod and it ends, there is nobody to go to, and the proxy says so at once.
 #[test]
 fn a_proxy_without_a_pod_says_so() {
