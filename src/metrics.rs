@@ -6,19 +6,21 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use hyper::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::{chat::Chat, log::Placed, readers::Why};
+use crate::{chat::Chat, clock, log::Placed, readers::Why};
 
 mod many;
+mod process;
 
 pub use many::Many;
 
@@ -33,21 +35,32 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
 /// The counters of a pod.
-#[derive(Default)]
 pub struct Metrics {
     many: Option<Many>,
+    /// When it began to count, in seconds since 1970.
+    began: u64,
     answers: Family<Answer, Counter>,
     messages: Counter,
     duplicates: Counter,
+    speak_seconds: Histogram,
+    refused_streams: Family<Code, Counter>,
     /// Heads that were refused before they became requests.
     pub refused_heads: Counter,
     /// Connections on which no TLS came about.
     pub failed_handshakes: Counter,
     /// HTTP/2 connections that were dropped because too many streams were given up.
     pub http2_floods: Counter,
-    /// Streams that were answered with a `bye`.
-    pub refused_streams: Counter,
     /// Gaps that were announced.
     pub gaps: Counter,
     /// Reads of the log for streams and polls that asked for more than is in memory.
@@ -65,7 +78,20 @@ impl std::fmt::Debug for Metrics {
 impl Metrics {
     /// All at 0.
     pub fn new(many: Option<Many>) -> Self {
-        Metrics { many, ..Metrics::default() }
+        Metrics {
+            many,
+            began: clock::seconds(),
+            answers: Family::default(),
+            messages: Counter::default(),
+            duplicates: Counter::default(),
+            speak_seconds: clock::latency(),
+            refused_streams: Family::default(),
+            refused_heads: Counter::default(),
+            gaps: Counter::default(),
+            replay_reads: Counter::default(),
+            warned: AtomicBool::default(),
+            scrape: Mutex::default(),
+        }
     }
 
     /// A request was answered.
@@ -82,9 +108,15 @@ impl Metrics {
         self.answers.get_or_create(&Answer { method, status: status.as_u16() }).inc();
     }
 
-    /// Somebody spoke.
-    pub fn spoke(&self, placed: &Placed) {
+    /// Somebody spoke, and the log took so long.
+    pub fn spoke(&self, placed: &Placed, took: Duration) {
         if placed.duplicate { &self.duplicates } else { &self.messages }.inc();
+        self.speak_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A stream was answered with a `bye` of this code.
+    pub fn refused_stream(&self, code: &'static str) {
+        self.refused_streams.get_or_create(&Code { code }).inc();
     }
 
     /// Says once, in the log, that a proxy on a private address is not believed.
@@ -114,10 +146,20 @@ impl Metrics {
         };
         // Gauges are read as they are asked for; one at a time is enough.
         let _one = self.scrape.lock().expect("no panic while locked");
-        let mut registry = Registry::with_prefix("maru");
+        let mut all = Registry::default();
+        process::register(&mut all, self.began);
+        let registry = all.sub_registry_with_prefix("maru");
+        let build = Family::<Version, Gauge>::default();
+        build.get_or_create(&Version { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "1, for the version that runs", build);
         registry.register("http_answers", "Answers by method and status", self.answers.clone());
         registry.register("messages", "Messages taken", self.messages.clone());
         registry.register("duplicates", "Messages that were known already", self.duplicates.clone());
+        registry.register(
+            "speak_seconds",
+            "Messages, from the body's last byte until they are as safe as was asked for",
+            self.speak_seconds.clone(),
+        );
         registry.register(
             "refused_heads",
             "Heads that were refused before they became requests",
@@ -133,7 +175,11 @@ impl Metrics {
             "HTTP/2 connections dropped because too many streams were given up",
             self.http2_floods.clone(),
         );
-        registry.register("refused_streams", "Streams answered with a bye", self.refused_streams.clone());
+        registry.register(
+            "refused_streams",
+            "Streams answered with a bye, by its code",
+            self.refused_streams.clone(),
+        );
         registry.register("gaps", "Gaps announced", self.gaps.clone());
         registry.register(
             "replay_reads",
@@ -178,11 +224,11 @@ impl Metrics {
         registry.register("ended", "Streams ended in the reading room, by reason", ended);
 
         if let Some(many) = &self.many {
-            many.register(&mut registry, backlog);
+            many.register(registry, backlog);
         }
 
         let mut text = String::new();
-        encode(&mut text, &registry).expect("writing to a string does not fail");
+        encode(&mut text, &all).expect("writing to a string does not fail");
         text
     }
 }

@@ -8,7 +8,7 @@
 
 use std::{
     sync::{Arc, Mutex, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::metrics::counter::Counter;
@@ -61,6 +61,8 @@ pub struct Pods {
     /// This pod is on its way out.
     leaving: watch::Sender<bool>,
     keeping_up: Mutex<Option<JoinHandle<()>>>,
+    /// When the archive last took this pod's word that it lives.
+    renewed: Mutex<Instant>,
     figures: Figures,
 }
 
@@ -75,6 +77,7 @@ impl Pods {
             taken_up: watch::Sender::new(Left::default()),
             leaving: watch::Sender::new(false),
             keeping_up: Mutex::default(),
+            renewed: Mutex::new(Instant::now()),
             figures: Figures::default(),
         });
         let keeping_up = tokio::spawn(keep_up(Arc::downgrade(&pods), pods.leaving.subscribe()));
@@ -91,6 +94,16 @@ impl Pods {
     /// may have seen what the others do not have.
     pub fn taken_up(&self) -> watch::Receiver<Left> {
         self.taken_up.subscribe()
+    }
+
+    /// When the archive last took this pod's word that it lives.
+    pub fn renewed(&self) -> Instant {
+        *self.renewed.lock().expect("no panic while locked")
+    }
+
+    /// Do the pods agree on the server that they speak to?
+    pub fn agree(&self) -> bool {
+        self.is_standing()
     }
 
     /// What is counted.
@@ -128,7 +141,9 @@ impl Ports for Pods {
     type Guard = FenceGuard;
 
     async fn renew(&self) -> Result<PodView, ArchiveError> {
-        self.archive.renew_pod(self.id, LEASE_MS).await
+        let view = self.archive.renew_pod(self.id, LEASE_MS).await?;
+        *self.renewed.lock().expect("no panic while locked") = Instant::now();
+        Ok(view)
     }
 
     async fn remove(&self, pod: Uuid) -> Result<(), ArchiveError> {

@@ -1,5 +1,7 @@
 //! Speaking: messages, edits, deletions.
 
+use std::time::Instant;
+
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -45,13 +47,14 @@ pub(super) async fn message(call: &mut Call, room: Room) -> Result<Response<Body
     let user = speaker.session.user.clone();
     call.app.chat.doors().may_speak(user.id, call.client()).map_err(Problem::rate_limited)?;
     let draft = Draft::Message { text, client_id };
+    let since = Instant::now();
     let placed = call.app.chat.speak(room.clone(), user, speaker.who, draft, ack).await?;
     match speaker.shown {
         Some(shown) => call.renew(&speaker.session, shown),
         None if !placed.duplicate => call.give_cookie(&speaker.session),
         None => {}
     }
-    call.app.metrics.spoke(&placed);
+    call.app.metrics.spoke(&placed, since.elapsed());
     let status = if placed.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     Ok(answer(status, &room, &placed))
 }

@@ -83,7 +83,7 @@ pub(super) async fn open(call: &mut Call, entry: Result<Entry, Problem>) -> Resu
         // What the client has to change itself.
         Err(problem) if is_poll || !problem.passes() => Err(problem),
         Err(problem) => {
-            call.app.metrics.refused_streams.inc();
+            call.app.metrics.refused_stream(problem.code());
             Ok(refuse(call, format, problem.code()))
         }
     }

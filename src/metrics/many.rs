@@ -87,6 +87,16 @@ impl Many {
             ),
             ("pods", "Pods that live", self.pods.live().borrow().len() as u64),
             (
+                "redis_answers",
+                "1 if Redis answered this look at it within a second",
+                u64::from(backlog.is_some()),
+            ),
+            (
+                "agreed",
+                "1 while the pods agree on the Redis that they speak to: else nobody can speak here",
+                u64::from(self.pods.agree()),
+            ),
+            (
                 "held_bytes",
                 "Events taken here that MySQL does not have yet, in bytes",
                 self.log.held_bytes() as u64,
@@ -96,6 +106,13 @@ impl Many {
             gauge.set(value.cast_signed());
             registry.register(name, help, gauge);
         }
+        let unseen = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        unseen.set(self.pods.renewed().elapsed().as_secs_f64());
+        registry.register(
+            "lease_age_seconds",
+            "Since MySQL last took this pod's word that it lives, which it gives every 2 s",
+            unseen,
+        );
         if let Some(Backlog { entries, oldest, mail }) = backlog {
             for (name, help, value) in [
                 ("outbox_entries", "Events on their way to MySQL", entries),

@@ -89,7 +89,8 @@ fn the_metrics_are_well_formed_and_count() {
                     .find(|(family, kind)| kinds.get(*family).is_some_and(|known| known == kind));
                 let family = family.map_or(name, |(family, _)| family);
                 let kind = kinds.get(family).unwrap_or_else(|| panic!("{line} has no type"));
-                assert!(helped.contains(family) && family.starts_with("maru_"), "{line}");
+                let is_named = family.starts_with("maru_") || family.starts_with("process_");
+                assert!(helped.contains(family) && is_named, "{line}");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             }
         }

@@ -127,3 +127,23 @@ fn edits_and_deletions_hold_on_both_sides_of_the_seam() {
     let (other, _) = maru.sign_in("Bob");
     assert_problem(&delete(&other, edited), 403, "forbidden");
 }
+
+#[test]
+fn the_metrics_tell_which_server_is_away() {
+    let mut maru = Maru::on_servers_of_its_own(&[], None);
+    let is_well = |maru: &Maru| {
+        maru.metric_of_each("maru_redis_answers").iter().all(|answers| *answers == 1.0)
+            && maru.metric_of_each("maru_agreed").iter().all(|agreed| *agreed == 1.0)
+            && maru.metric_of_each("maru_lease_age_seconds").iter().all(|age| *age < 4.0)
+    };
+    wait_for("all is well", || is_well(&maru));
+    maru.servers_mut().maria().kill();
+    wait_for("MySQL has not heard of them", || maru.metric("maru_lease_age_seconds") > 15.0);
+    assert_eq!(maru.metric("maru_redis_answers"), maru.pods().len() as f64);
+    maru.servers_mut().maria().start_again();
+    wait_for("all is well again", || is_well(&maru));
+    maru.servers_mut().redis.kill();
+    wait_for("Redis does not answer", || maru.metric("maru_redis_answers") == 0.0);
+    maru.servers_mut().redis.start_again();
+    wait_for("all agree on the new one", || is_well(&maru));
+}
