@@ -87,6 +87,8 @@ impl Metrics {
             speak_seconds: clock::latency(),
             refused_streams: Family::default(),
             refused_heads: Counter::default(),
+            failed_handshakes: Counter::default(),
+            http2_floods: Counter::default(),
             gaps: Counter::default(),
             replay_reads: Counter::default(),
             warned: AtomicBool::default(),
