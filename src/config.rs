@@ -20,15 +20,13 @@ use crate::{
 };
 
 mod limits;
+mod secret;
 
 pub use limits::{LimitName, Limits};
 
 use limits::limit;
 
-/// A chat server that speaks plain HTTP: POST to speak, Server-Sent Events to listen.
-///
-/// Without any setting it is a complete chat server at http://127.0.0.1:8080 that keeps everything in
-/// ./maru-data.
+/// Every setting.
 #[derive(Debug, Parser)]
 #[command(name = "maru", version, max_term_width = 100)]
 pub struct Config {

@@ -56,21 +56,22 @@ pub struct Session {
 impl Session {
     /// A session for somebody new.
     pub fn guest(name: Name, now: u64) -> Self {
-        let user = User { id: UserId::random(), name, kind: UserKind::Guest };
-        // 53 bits, so that it is a number in any language.
-        let id = i64::from_be_bytes(rand::random()) >> 11 & ((1 << 53) - 1);
-        Session { id, user, issued: now, expires: now + SESSION_LIFE }
+        Session::lasting(User { id: UserId::random(), name, kind: UserKind::Guest }, now, SESSION_LIFE)
     }
 
-    /// The same session, renewed, under this name. A member's ends when the site said.
+    /// A session of this person, for so many seconds.
+    pub fn lasting(user: User, now: u64, life: u64) -> Self {
+        // 53 bits, so that it is a number in any language.
+        let id = i64::from_be_bytes(rand::random()) >> 11 & ((1 << 53) - 1);
+        Session { id, user, issued: now, expires: now + life }
+    }
+
+    /// The same session, renewed, under this name. A member's ends when the site said, and one that was meant to be
+    /// longer is never made shorter: [`Session::ends`] counts on that.
     #[must_use]
     pub fn renewed(&self, name: Name, now: u64) -> Self {
         let user = User { name, ..self.user.clone() };
-        let expires = match user.kind {
-            UserKind::Guest => now + SESSION_LIFE,
-            UserKind::Member => self.expires,
-        };
-        Session { id: self.id, user, issued: now, expires }
+        Session { id: self.id, user, issued: now, expires: self.ends(now) }
     }
 
     /// Is it time to give out a new token?
@@ -81,7 +82,7 @@ impl Session {
     /// When the last of the tokens that there may be of this session ends, in seconds since 1970.
     pub fn ends(&self, now: u64) -> u64 {
         match self.user.kind {
-            UserKind::Guest => now + SESSION_LIFE,
+            UserKind::Guest => self.expires.max(now + SESSION_LIFE),
             UserKind::Member => self.expires,
         }
     }
@@ -371,6 +372,19 @@ mod tests {
         assert_eq!((guest.ends(now), member.ends(now)), (now + SESSION_LIFE, now + 60));
         let seal = seal(&["one"]);
         assert_eq!(seal.read_session(&seal.session(&member)), Some(member));
+    }
+
+    #[test]
+    fn a_long_session_is_over_for_all_its_tokens_when_it_is_signed_out() {
+        const YEAR: u64 = 365 * 24 * 60 * 60;
+        let now = clock::seconds();
+        let first = Session::lasting(ann().user, now, YEAR);
+        let later = first.renewed(first.user.name.clone(), now + 2 * RENEW_AFTER);
+        assert_eq!((first.expires, later.expires), (now + YEAR, now + YEAR));
+        // Whichever of them signs out, and whenever it does.
+        for at in [now, now + YEAR - 1] {
+            assert!(later.ends(at) >= first.expires && first.ends(at) >= later.expires);
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@
 //! - [`http`]: the front desk: requests in, answers and streams out.
 //! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
 //!   [`metrics`], [`tls`]: as they say.
+//! - [`commands`]: what the program does besides serving; `client` is how it asks a server.
 //!
 //! Imports point one way: `server → http → chat → hub → {log, backplane, readers} → event`, and
 //! `{writer, pods} → log → archive → event`.
@@ -34,7 +35,9 @@
 pub mod archive;
 pub mod backplane;
 pub mod chat;
+pub(crate) mod client;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod event;
 pub mod faults;

@@ -68,7 +68,7 @@ impl Server {
         let stores = stores::open(&config, &feeds).await?;
         let log = stores.log.clone();
         let revoked = log.revoked().await.map_err(io::Error::other)?;
-        let seal = Arc::new(Seal::new(&secrets(&config)?));
+        let seal = Arc::new(Seal::new(&config.secrets_or_new()?));
         let outside = config.outside().map_err(io::Error::other)?;
         let certificates = certificates(&config)?;
         let bounds = config.limits();
@@ -246,26 +246,4 @@ fn certificates(config: &Config) -> io::Result<Option<Arc<Certificates>>> {
     let certificates = Arc::new(Certificates::read(chain.to_owned(), key.to_owned())?);
     tokio::spawn(Arc::clone(&certificates).follow());
     Ok(Some(certificates))
-}
-
-/// The secrets given, or the one kept in the data directory, made when there is none.
-fn secrets(config: &Config) -> io::Result<Vec<Vec<u8>>> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-
-    if !config.secret.is_empty() {
-        return Ok(config.secret.iter().map(|secret| secret.clone().into_bytes()).collect());
-    }
-    let path = config.data.join("secret");
-    match std::fs::read(&path) {
-        Ok(secret) if secret.len() >= crate::identity::LEAST_SECRET => return Ok(vec![secret]),
-        Ok(_) => return Err(io::Error::other(format!("the secret in {} is too short", path.display()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io::Error::new(e.kind(), format!("cannot read {}: {e}", path.display()))),
-    }
-    let secret: [u8; 32] = rand::random();
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(hex.as_bytes())?;
-    file.sync_all()?;
-    Ok(vec![hex.into_bytes()])
 }

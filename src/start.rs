@@ -1,4 +1,4 @@
-//! Arguments → settings → runtime → run → drain → exit code.
+//! Arguments → settings → runtime → run → drain → exit code; or another command than to serve.
 //!
 //! Here rather than in `main.rs`, because two programs begin here: the server, and the one with faults.
 
@@ -7,12 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     archive::Archive,
+    commands::CommandLine,
     config::{Config, LogStyle, Store},
     log::new_epoch,
     pods,
@@ -21,7 +21,10 @@ use crate::{
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let config = Config::parse();
+    let CommandLine { config, command } = CommandLine::read();
+    if let Some(command) = command {
+        return command.run(&config);
+    }
     start_log(&config.log);
     if let Err(e) = config.check() {
         eprintln!("maru: {e}");

@@ -6,6 +6,7 @@ mod alone;
 mod authority;
 mod clients;
 mod clocks;
+mod commands;
 mod deploy;
 mod drain;
 mod economy;

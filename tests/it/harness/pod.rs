@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testbed::Port;
 
-use super::{PATIENCE, deadline};
+use super::{PATIENCE, deadline, run};
 
 /// How a pod is started.
 #[derive(Clone)]
@@ -128,6 +128,15 @@ impl Pod {
             assert!(Instant::now() < until, "it does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Another command of the program, with the settings of this pod; to its end.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let (listen, data) = (self.address().to_string(), self.data().to_str().expect("a path in UTF-8"));
+        let settings = self.start.args.iter().map(String::as_str);
+        let all: Vec<_> =
+            words.iter().copied().chain(["--listen", &listen, "--data", data]).chain(settings).collect();
+        run(&all, &[])
     }
 
     /// A figure of its `/metrics`.
