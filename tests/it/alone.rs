@@ -7,6 +7,7 @@ mod http2;
 mod instructions;
 mod keeping;
 mod load;
+mod programs;
 mod proxies;
 mod start;
 mod tls;
