@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, prelude::Queryable};
 
 mod error;
 mod fence;
@@ -36,6 +36,9 @@ pub use pods::{Fence, PodRow, PodView};
 pub use read::{FirstAnswer, Head};
 pub use store::Stored;
 pub use trim::Trimmed;
+
+pub(crate) use migrate::known as known_schema;
+pub(crate) use pool::SESSION_TIMEOUT;
 
 use pool::{Pool, leave};
 
@@ -90,7 +93,16 @@ impl Archive {
     }
 }
 
-fn risks(flush: u64, packet: u64, version: &str) -> Vec<String> {
+/// A connection for looking only: nothing is made or changed. With the settings that all of maru's sessions have.
+///
+/// # Errors
+/// `BadUrl` or `Unavailable`.
+pub(crate) async fn visit(url: &str) -> Result<Conn, ArchiveError> {
+    Pool::new(url)?.connect().await
+}
+
+/// What puts promises at risk, by the values of `innodb_flush_log_at_trx_commit` and `max_allowed_packet` and the version.
+pub(crate) fn risks(flush: u64, packet: u64, version: &str) -> Vec<String> {
     let mut risks = Vec::new();
     if flush != 1 {
         risks.push(format!(

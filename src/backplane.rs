@@ -31,6 +31,7 @@ mod tests;
 
 pub use local::{Bus, Local};
 pub use nats::Nats;
+pub(crate) use nats::address as nats_address;
 pub use redis::Redis;
 
 /// What a backplane brings.
@@ -223,7 +224,7 @@ fn log_of_channel(name: &str) -> Option<LogId> {
 }
 
 /// The NATS subject on which is said what happens in a log.
-fn subject(log: LogId) -> String {
+pub(crate) fn subject(log: LogId) -> String {
     format!("maru.{}.{}", log.partition(), log.0.simple())
 }
 

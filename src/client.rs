@@ -66,6 +66,12 @@ impl Site {
         self.scheme == Scheme::Https
     }
 
+    /// Is it this machine?
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    }
+
     /// The URL of a path there.
     pub(crate) fn url(&self, path: &str) -> String {
         let scheme = if self.is_tls() { "https" } else { "http" };

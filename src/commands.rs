@@ -1,4 +1,4 @@
-//! What the program does besides serving, for whoever runs it: `maru health`, `maru token`.
+//! What the program does besides serving, for whoever runs it: `maru health`, `maru token`, `maru doctor`.
 //!
 //! Each has all the settings of the server, so that the same environment does for both.
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::{config::Config, doctor};
 
 mod health;
 mod token;
@@ -33,6 +33,8 @@ pub enum Command {
     Health,
     /// Print a session token for a program: curl -H "Authorization: Bearer $(maru token --name Bot)" …
     Token(token::Asked),
+    /// Look at settings, servers and the machine, and say what is wrong: exit status 1 if something failed
+    Doctor(doctor::Asked),
 }
 
 impl CommandLine {
@@ -52,7 +54,9 @@ impl CommandLine {
 fn all_settings_everywhere() -> clap::Command {
     CommandLine::command()
         // A thing to do, and not a setting.
-        .mut_args(|arg| if arg.get_id() == "new_epoch" { arg } else { arg.global(true) })
+        .mut_args(
+            |arg| if arg.get_id() == "new_epoch" { arg } else { arg.global(true).help_heading("Settings") },
+        )
 }
 
 impl Command {
@@ -62,6 +66,7 @@ impl Command {
             _ if config.new_epoch => Err("--new-epoch is a command by itself".into()),
             Command::Health => health::ask(config),
             Command::Token(asked) => asked.mint(config),
+            Command::Doctor(asked) => return asked.examine(config),
         };
         match done {
             Ok(line) => {

@@ -347,7 +347,7 @@ fn network(s: &str) -> Result<IpNet, String> {
 }
 
 /// A number and a unit: ms, s, m, h or d.
-fn duration(s: &str) -> Result<Duration, String> {
+pub(crate) fn duration(s: &str) -> Result<Duration, String> {
     const WRONG: &str = "a time is a number and a unit: ms, s, m, h or d, such as 30s";
     let digits = s.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = s.split_at(digits);

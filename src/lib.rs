@@ -27,7 +27,8 @@
 //! - [`http`]: the front desk: requests in, answers and streams out.
 //! - [`server`]: open, accept, and the order of ending. [`start`], [`config`], [`clock`],
 //!   [`metrics`], [`tls`]: as they say.
-//! - [`commands`]: what the program does besides serving; `client` is how it asks a server.
+//! - [`commands`]: what the program does besides serving; [`doctor`] is one of them, `client` how it asks a
+//!   server.
 //!
 //! Imports point one way: `server → http → chat → hub → {log, backplane, readers} → event`, and
 //! `{writer, pods} → log → archive → event`.
@@ -39,6 +40,7 @@ pub(crate) mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod event;
 pub mod faults;
 pub mod http;

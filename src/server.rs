@@ -38,7 +38,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// After this long without an acknowledgement the kernel gives a connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Descriptors that are not for streams: the store, the listener, and connections at the front desk.
-const OTHER_FILES: usize = 700;
+pub(crate) const OTHER_FILES: usize = 700;
 /// Bytes of newest events that all rooms together keep in memory, about.
 const TAILS: usize = 128 << 20;
 /// How long a pod that is told to end still takes traffic, until balancers have noticed.

@@ -9,6 +9,11 @@ use super::{ArchiveError, ArchiveErrorKind, pool::within};
 const MIGRATIONS: &[&str] =
     &[include_str!("../../schema/mysql/001_archive.sql"), include_str!("../../schema/mysql/002_members.sql")];
 
+/// The schema that this program brings an archive to.
+pub(crate) fn known() -> usize {
+    MIGRATIONS.len()
+}
+
 /// ER_DUP_FIELDNAME, ER_DUP_KEYNAME, ER_CANT_DROP_FIELD_OR_KEY: an ALTER was made by one who then died.
 const DONE: [u16; 3] = [1060, 1061, 1091];
 

@@ -35,6 +35,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Prepared statements that a connection remembers: five shapes of everything that has shapes.
 const STATEMENTS: usize = 128;
 
+/// After so long without a word the server ends a session, in seconds: as [`SESSION`] says it.
+pub(crate) const SESSION_TIMEOUT: u32 = 60;
+
 /// What every connection begins with. A lock that cannot be had within 5 s is a tie to be broken. The server
 /// closes what it has not heard of for 60 s, so that the locks of a machine that is gone do not outlive it by
 /// hours; see [`STALE`]. MariaDB does so after 5 s in the middle of a transaction, where nobody here ever waits.

@@ -77,8 +77,6 @@ impl Nats {
 
     pub(super) fn with_capacity(url: &str, ear: Ear, capacity: usize) -> io::Result<Self> {
         let (address, options) = parse(url)?;
-        // For tls; an error says that the process has one already.
-        _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let link = Arc::new(Link::new(ear));
         let echo = Arc::new(Echo::default());
         let client = Arc::default();
@@ -141,9 +139,17 @@ fn connects(client: &Client) -> u64 {
     client.statistics().connects.load(Relaxed)
 }
 
+fn parse(url: &str) -> io::Result<(ServerAddr, ConnectOptions)> {
+    let (address, options) = address(url)?;
+    let options = options.name("maru").retry_on_initial_connect().max_reconnects(None);
+    Ok((address, options.ping_interval(PING).connection_timeout(ANSWER)))
+}
+
 /// The bare address, and options with the name and password (or the token) that stood in it: async-nats would
 /// pass over them, and write them to its log.
-fn parse(url: &str) -> io::Result<(ServerAddr, ConnectOptions)> {
+pub(crate) fn address(url: &str) -> io::Result<(ServerAddr, ConnectOptions)> {
+    // For tls; an error says that the process has one already.
+    _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
     let whole: ServerAddr = url.parse()?;
     if !["nats", "tls"].contains(&whole.scheme()) {
@@ -161,8 +167,7 @@ fn parse(url: &str) -> io::Result<(ServerAddr, ConnectOptions)> {
         (Some(token), None) => ConnectOptions::with_token(decoded(token)?),
         (Some(user), Some(word)) => ConnectOptions::with_user_and_password(decoded(user)?, decoded(word)?),
     };
-    let options = options.name("maru").retry_on_initial_connect().max_reconnects(None);
-    Ok((bare, options.ping_interval(PING).connection_timeout(ANSWER)))
+    Ok((bare, options))
 }
 
 fn with_events(options: ConnectOptions, link: Arc<Link>, echo: Arc<Echo>) -> ConnectOptions {

@@ -45,6 +45,7 @@ pub(crate) mod stored;
 pub(crate) mod tests;
 pub(crate) mod tips;
 
+pub(crate) use check::is_old;
 pub use figures::RedisFigures;
 pub use generation::Server;
 pub use outbox::{Backlog, Batch, Outbox, Owned};

@@ -10,8 +10,7 @@ const LEAST: u32 = 7;
 /// Sentences about what puts promises at risk. What may not be asked for is not complained of.
 pub(super) async fn warnings(wire: &mut Wire) -> Vec<String> {
     let mut warnings = Vec::new();
-    let major = wire.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < LEAST) {
+    if is_old(&wire.version) {
         warnings.push(format!("version {} is older than {LEAST}", wire.version));
     }
     if setting(wire, "appendonly").await.is_some_and(|value| value != "yes") {
@@ -23,6 +22,12 @@ pub(super) async fn warnings(wire: &mut Wire) -> Vec<String> {
         warnings.push("maxmemory-policy is not noeviction: it may throw messages away".into());
     }
     warnings
+}
+
+/// Is this version (`INFO server`, `redis_version`) too old?
+pub(crate) fn is_old(version: &str) -> bool {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_none_or(|major| major < LEAST)
 }
 
 async fn setting(wire: &mut Wire, name: &str) -> Option<String> {
