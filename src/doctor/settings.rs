@@ -6,6 +6,7 @@ use super::report::Report;
 use crate::{
     config::{Config, Store, Switch},
     log::Ack,
+    tls::Certificates,
 };
 
 const ABOUT: &str = "settings";
@@ -20,6 +21,12 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
     match config.check() {
         Ok(()) => report.ok(ABOUT, what_it_is(config)),
         Err(e) => report.fail(ABOUT, e),
+    }
+    if let Ok(Some((chain, key))) = config.certificates() {
+        match Certificates::read(chain.to_owned(), key.to_owned()) {
+            Ok(_) => report.ok(ABOUT, format!("HTTPS, with the certificate of {}", chain.display())),
+            Err(e) => report.fail(ABOUT, e.to_string()),
+        }
     }
     for warning in smells(config) {
         report.warn(ABOUT, warning);
@@ -47,9 +54,9 @@ fn smells(config: &Config) -> Vec<String> {
     };
     let is_public = !config.listen.ip().is_loopback();
     smell(
-        is_public && config.trusted_proxies.is_empty(),
-        "--listen is not the loopback, and no --trusted-proxy is named: whoever comes directly speaks without TLS, and \
-         behind a proxy all people have one address. Put a proxy with TLS in front, and name it"
+        is_public && config.trusted_proxies.is_empty() && config.tls_cert.is_none(),
+        "--listen is not the loopback, and neither --tls-cert nor a --trusted-proxy is named: whoever comes directly speaks \
+         without TLS, and behind a proxy all people have one address. Name a certificate, or the proxy in front"
             .into(),
     );
     smell(

@@ -184,6 +184,29 @@ fn a_certificate_that_changes_is_read_again() {
     });
 }
 
+/// The certificate names the site, and not the address that a container asks itself at.
+#[test]
+fn health_is_asked_over_tls() {
+    let tls = Tls::new();
+    let maru = start(&tls, &[]);
+    let output = maru.one_pod().command(&["health"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("https://127.0.0.1:"), "{output:?}");
+}
+
+#[test]
+fn the_doctor_reads_the_certificate() {
+    let tls = Tls::new();
+    let (certificate, key) = (tls.certificate(), tls.key());
+    let [certificate, key] = [&certificate, &key].map(|file| file.to_str().unwrap());
+    let examined = |key: &str| {
+        let output = harness::run(&["doctor", "--tls-cert", certificate, "--tls-key", key], &[]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(examined(key).contains(&format!("HTTPS, with the certificate of {certificate}")));
+    assert!(examined("/nowhere.key").contains("cannot read a private key from /nowhere.key"));
+}
+
 #[test]
 fn what_is_no_tls_is_told_so() {
     let tls = Tls::new();
