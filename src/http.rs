@@ -41,6 +41,7 @@ mod people;
 mod poll;
 mod problem;
 mod proxy;
+mod request_id;
 mod rooms;
 mod route;
 mod session;
@@ -50,6 +51,7 @@ pub(crate) mod start;
 mod stream;
 
 pub(crate) use connection::serve;
+pub(crate) use request_id::RequestId;
 
 use access::{enter, inbox, named};
 use body::Body;
@@ -151,8 +153,19 @@ impl App {
     }
 }
 
-/// Answers one request, whatever it is.
+/// Answers one request, whatever it is. All that is logged meanwhile, and by the stream that it may open, has its id.
 async fn answer(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> Response<Body> {
+    let from = match proxy::is_trusted(line.peer(), &app.trusted_proxies) {
+        true => request_id::From::Proxy,
+        false => request_id::From::Anybody,
+    };
+    let id = RequestId::of(request.headers(), from);
+    let mut response = id.clone().of_all_in(respond(app, line, request)).await;
+    response.headers_mut().insert(request_id::NAME, id.into_header());
+    response
+}
+
+async fn respond(app: Arc<App>, line: Arc<Line>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let (method, version) = (head.method.clone(), head.version);
     let mut call = match Call::new(app, line, head, body) {

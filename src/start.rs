@@ -8,7 +8,9 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::Targets, fmt::format::JsonFields, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::{
     archive::Archive,
@@ -18,6 +20,10 @@ use crate::{
     pods,
     server::Server,
 };
+
+mod lines;
+
+use lines::{JsonLines, TextLines};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -116,11 +122,15 @@ fn start_log(style: &LogStyle) {
         .with_default(style.level)
         .with_target("async_nats", quiet)
         .with_target("maru::moderation", moderation);
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let format = tracing_subscriber::fmt::format().with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     if style.json {
-        registry.with(log.json()).init();
+        let log = log.fmt_fields(JsonFields::new()).event_format(JsonLines(format.json()));
+        registry.with(log).init();
     } else {
-        registry.with(log.with_ansi(io::IsTerminal::is_terminal(&io::stderr()))).init();
+        let has_colours = io::IsTerminal::is_terminal(&io::stderr());
+        let log = log.with_ansi(has_colours).event_format(TextLines(format.with_ansi(has_colours)));
+        registry.with(log).init();
     }
 }

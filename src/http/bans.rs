@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{answer::json, body::Body, call::Call, problem::Problem, rooms::done};
+use super::{answer::json, body::Body, call::Call, problem::Problem, request_id::RequestId, rooms::done};
 use crate::{
     chat::Chat,
     clock,
@@ -117,7 +117,8 @@ pub(super) async fn ban(call: &mut Call, name: &str) -> Result<Response<Body>, P
     );
     if moderator.group.is_some() {
         remove(&call.app.chat, moderator.room.id, &moderator.user, user).await?;
-        tokio::spawn(remove_later(Arc::clone(&call.app.chat), moderator.room.id, moderator.user, user));
+        let later = remove_later(Arc::clone(&call.app.chat), moderator.room.id, moderator.user, user);
+        tokio::spawn(RequestId::carried(later));
     }
     Ok(json(
         StatusCode::CREATED,

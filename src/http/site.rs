@@ -30,7 +30,10 @@ pub(super) fn allow(request: &HeaderMap, origins: &[String], response: &mut Head
     if origin.to_str().is_ok_and(|origin| is_configured(origin, origins)) {
         response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+        response.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Retry-After, X-Request-Id"),
+        );
     }
 }
 

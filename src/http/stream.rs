@@ -17,6 +17,7 @@ use super::{
     line::{Seat, Transport},
     poll,
     problem::Problem,
+    request_id::RequestId,
     start::{self, Beginning, Then, asked, begin, gaps_at, then},
 };
 use crate::{
@@ -126,7 +127,7 @@ fn write(call: &mut Call, format: Format, start: Start, visit: Visit, session: &
     let endings = call.app.chat.endings(&visit);
     let writer = Writer { app: Arc::clone(&call.app), format, pieces, waiting: BytesMut::new(), endings };
     let user = session.user.clone();
-    let run = async move { writer.run(&start, visit, user, seats).await };
+    let run = RequestId::carried(async move { writer.run(&start, visit, user, seats).await });
     respond(format, Body::Stream(StreamBody::new(run, written, Arc::clone(&call.line))))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use loadtest::http::Request;
+use loadtest::http::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::harness::{Maru, Stage, assert_problem, deadline, stage};
@@ -180,6 +180,71 @@ fn the_log_has_no_texts_and_no_tokens() {
     }
 }
 
+#[test]
+fn every_line_about_a_request_has_its_id_and_so_has_the_answer() {
+    let args = ["--log", "json,debug", "--drain", "0s", "--admin-token", "the operator's token"];
+    let mut maru =
+        Maru::with(&[&args[..], &["--origin", "https://blog.example", "--rate-limit", "off"]].concat());
+    let (token, user) = maru.sign_in("Ann");
+    let mut ids = Vec::new();
+    let mut id_of = |answer: &Response| {
+        let id = answer.headers.get("x-request-id").expect("it has one").to_owned();
+        assert!(id.len() == 16 && !ids.contains(&id), "{id} {ids:?}");
+        ids.push(id);
+    };
+    let mut ann = maru.client_as(&token);
+    id_of(&ann.post("/r/lobby", "text/plain", "hi").unwrap());
+    id_of(&ann.get("/nowhere").unwrap());
+    id_of(&ann.post("/r/lobby", "application/json", "{").unwrap());
+    // Nobody's own is taken, but a proxy's that is believed.
+    id_of(&ann.send(&Request::new("GET", "/healthz").header("X-Request-Id", "mine")).unwrap());
+    let ban = json!({"user": user["id"], "seconds": 5, "reason": "spam"});
+    id_of(&maru.client_as("the operator's token").post_json("/api/chat/lobby/bans", &ban).unwrap());
+    let from_blog = Request::new("GET", "/healthz").header("Origin", "https://blog.example");
+    let answer = maru.client().send(&from_blog).unwrap();
+    assert!(answer.headers.get("access-control-expose-headers").unwrap().contains("X-Request-Id"));
+    id_of(&answer);
+    let stream = maru.listen_live("/r/attic");
+    let id = stream.headers().get("x-request-id").expect("it has one").to_owned();
+    ids.push(id);
+    drop(stream);
+    maru.tell_to_end();
+    assert!(maru.ended().success());
+    let log: Vec<Value> = maru.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |id: &str| log.iter().filter(|line| line["request_id"] == id).collect::<Vec<_>>();
+    for id in &ids {
+        let said = |line: &&&Value| line["fields"]["message"] == "answered";
+        assert_eq!(of(id).iter().filter(said).count(), 1, "{id} in {log:#?}");
+    }
+    assert!(of(&ids[4]).iter().any(|line| line["fields"]["message"] == "shut out"), "{log:#?}");
+    assert!(log.iter().any(|line| line["request_id"].is_null()), "what belongs to no request has none");
+}
+
+#[test]
+fn the_id_that_a_trusted_proxy_gave_is_kept_if_it_is_one() {
+    let args = ["--log", "text,debug", "--drain", "0s", "--trusted-proxy", "127.0.0.1"];
+    let mut maru = Maru::with(&args);
+    let ask = |id: &str| {
+        let answer = maru.client().send(&Request::new("GET", "/nowhere").header("X-Request-Id", id)).unwrap();
+        assert_problem(&answer, 404, "not_found");
+        answer.headers.get("x-request-id").unwrap().to_owned()
+    };
+    assert_eq!(ask("0af7651916cd43dd8448eb211c80319c"), "0af7651916cd43dd8448eb211c80319c");
+    // It is one word, whatever it says.
+    assert_eq!(ask(r#"}",{"level":"ERROR"#), r#"}",{"level":"ERROR"#);
+    for wrong in ["two words", "마루", "", &"x".repeat(65)] {
+        let id = ask(wrong);
+        assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{wrong:?}: {id}");
+    }
+    maru.tell_to_end();
+    assert!(maru.ended().success());
+    let log = maru.log();
+    let is_it = |line: &str| {
+        line.ends_with(" request_id=0af7651916cd43dd8448eb211c80319c") && line.contains("answered")
+    };
+    assert!(log.lines().any(is_it), "{log}");
+}
+
 /// Whatever people send, a line of the log is maru's own: nobody forges one, nor speaks to the terminal of who reads it.
 #[test]
 fn nobody_writes_lines_into_the_log() {
@@ -188,7 +253,8 @@ fn nobody_writes_lines_into_the_log() {
     for style in ["json,trace", "text,trace"] {
         let args =
             ["--log", style, "--drain", "0s", "--rate-limit", "off", "--admin-token", "the operator's token"];
-        let mut maru = Maru::with(&args);
+        // Whose X-Request-Id would be taken.
+        let mut maru = Maru::with(&[&args[..], &["--trusted-proxy", "127.0.0.1"]].concat());
         let (token, user) = maru.sign_in("Ann");
         let mut ann = maru.client_as(&token);
         for target in [
@@ -213,8 +279,8 @@ fn nobody_writes_lines_into_the_log() {
             ann.post_json("/api/session", &body).unwrap();
         }
         assert_eq!(ann.post_json("/api/session", &json!({"name": FORGED})).unwrap().status, 400);
-        for name in ["User-Agent", "X-Forwarded-For", "Last-Event-ID", "Cookie", "Origin", "Accept-Language"]
-        {
+        let names = ["User-Agent", "X-Forwarded-For", "Last-Event-ID", "Cookie", "Origin", "Accept-Language"];
+        for name in names.into_iter().chain(["X-Request-Id"]) {
             let value = FORGED.replace(['\r', '\n'], "\t").replace('\u{1b}', "");
             ann.send(&Request::new("GET", "/api/history?room=lobby").header(name, &value)).unwrap();
         }
