@@ -2,7 +2,7 @@
 //!
 //! [`fanout`] and [`rooms`] measure what a delivery costs, [`peers`] does so on other servers, [`growth`] over readers,
 //! rooms, pods, sizes and rates. [`idle`] and [`hold`] are what silent readers cost, [`storm`] what it costs to come back, [`stuck`]
-//! what readers cost that take nothing, [`speak`] what a POST costs. [`floor`] is the bare `send()` loop that both the
+//! what readers cost that take nothing, [`transports`] what TLS and HTTP/2 cost, [`speak`] what a POST costs. [`floor`] is the bare `send()` loop that both the
 //! figures and the loader are held against. [`pods`] starts many pods with their Redis and database
 //! and holds them against those two alone. Underneath: `readers` (one epoll, one buffer), `counter`
 //! (what one reader keeps of its stream), `voices` (who speaks), `run` (speaking and waiting for the last reader),
@@ -30,6 +30,7 @@ pub mod storm;
 pub mod stuck;
 mod tally;
 mod target;
+pub mod transports;
 pub mod verify;
 mod voices;
 

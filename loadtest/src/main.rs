@@ -5,7 +5,8 @@
 use clap::{Parser, Subcommand};
 use loadtest::load::plot::{self, Charts};
 use loadtest::load::{
-    Failure, endure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck, verify,
+    Failure, endure, fanout, floor, growth, hold, idle, peers, pods, rooms, speak, storm, stuck, transports,
+    verify,
 };
 use loadtest::matrix;
 use std::fmt::Display;
@@ -54,6 +55,8 @@ enum Scenario {
     Storm(storm::Storm),
     /// Some readers of a busy room stop reading
     Stuck(stuck::Stuck),
+    /// Readers over plain HTTP/1.1, TLS and HTTP/2: CPU per delivery and memory of each
+    Transports(transports::Transports),
     /// POSTs a second, beside a loop that only commits the same rows
     Speak(speak::Speak),
     /// Many pods over Redis and MySQL, started here: appends, draining and the backplane, each beside its floor
@@ -99,6 +102,7 @@ fn run(scenario: &Scenario, shown: &Shown) -> Result<(), Failure> {
         Scenario::Hold(args) => shown.show(&hold::hold(args)?),
         Scenario::Storm(args) => shown.show(&storm::storm(args)?),
         Scenario::Stuck(args) => shown.show(&stuck::stuck(args)?),
+        Scenario::Transports(args) => shown.show(&transports::transports(args)?),
         Scenario::Speak(args) => shown.show(&speak::speak(args)?),
         Scenario::Pods(args) => shown.show(&pods::pods(args)?),
         Scenario::Matrix { file } => {

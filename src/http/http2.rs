@@ -94,7 +94,8 @@ where
         service_fn(move |request| {
             let line = connection.begin();
             let answering = answer_one(Arc::clone(&app), Arc::clone(&connection), line, request);
-            async { Ok::<_, Infallible>(answering.await) }
+            // Boxed, or a stream would keep the room for it as long as it goes on.
+            Box::pin(async { Ok::<_, Infallible>(answering.await) })
         })
     };
     let io = TokioIo::new(Watched::new(socket, Arc::clone(&connection.line)));

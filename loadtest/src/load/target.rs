@@ -330,7 +330,7 @@ fn where_it_listens(stdout: ChildStdout) -> Option<String> {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         while stdout.read_line(&mut line).is_ok_and(|n| n > 0) {
-            if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+            if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http")) {
                 // Nobody waits any more after the time-out.
                 let _ = tell.send(url.to_owned());
                 break;
@@ -344,7 +344,7 @@ fn where_it_listens(stdout: ChildStdout) -> Option<String> {
 
 pub(super) fn address_in(url: &str) -> Result<SocketAddr, Failure> {
     let bad = || Failure::Setup(format!("{url:?} is not like http://127.0.0.1:8080"));
-    let rest = url.strip_prefix("http://").ok_or_else(bad)?;
+    let rest = url.strip_prefix("http://").or(url.strip_prefix("https://")).ok_or_else(bad)?;
     let host = rest.split('/').next().ok_or_else(bad)?;
     let mut found = host.to_socket_addrs().map_err(|_| bad())?;
     let address = found.find(SocketAddr::is_ipv4).ok_or_else(bad)?;

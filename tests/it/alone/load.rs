@@ -43,3 +43,16 @@ fn a_server_near_its_capacity_leaves_nothing_behind_of_clients_that_fail() {
     assert!(report["faults"].as_u64() > Some(20), "{report}");
     assert!(report["files"][1].as_u64() <= report["files"][0].as_u64(), "{report}");
 }
+
+/// Each event once and in order, whatever carries it: else there is no report.
+#[test]
+fn readers_come_by_every_transport() {
+    let output = Command::new(loadtest_build())
+        .args(["transports", "--readers", "60", "--messages", "20", "--rounds", "1", "--json", "--server"])
+        .arg(program())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(5), "{report}");
+}

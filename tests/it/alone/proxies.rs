@@ -155,6 +155,25 @@ fn addresses_are_those_that_the_proxy_saw_and_not_what_clients_say() {
     }
 }
 
+/// The id that the pod's log has is the proxy's, another for each request.
+#[test]
+fn requests_have_the_id_that_the_proxy_gave_and_not_the_clients() {
+    let maru = start();
+    for kind in Kind::ALL {
+        let front = in_front_of(&maru, kind);
+        let mut client = Client::new(front.address()).header("X-Request-Id", "made-up");
+        let mut ids: Vec<_> = (0..3)
+            .map(|_| client.get("/healthz").unwrap().headers.get("x-request-id").unwrap().to_owned())
+            .collect();
+        assert!(!ids.iter().any(|id| id == "made-up"), "{kind:?} {ids:?}");
+        // Our own have 16 digits: these are not.
+        assert!(ids.iter().all(|id| id.len() > 16), "{kind:?} {ids:?}");
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 3, "{kind:?} {ids:?}");
+    }
+}
+
 /// What comes until the other side closes, or has been silent for a moment.
 fn until_quiet(socket: &mut TcpStream) -> String {
     socket.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
