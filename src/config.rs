@@ -80,8 +80,8 @@ pub struct Config {
     #[arg(long, env = "MARU_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub jwt_secret: Option<String>,
 
-    /// File with the public key (PEM) of the site that embeds maru, in place of --jwt-secret: RSA for RS256, P-256 for
-    /// ES256, Ed25519 for EdDSA
+    /// File with the public key of the site that embeds maru, in place of --jwt-secret: RSA for RS256, P-256 for ES256,
+    /// Ed25519 for EdDSA, in PEM; or with several of them, as a JWK Set (RFC 7517). It is read again when it changes
     #[arg(long, env = "MARU_JWT_KEY", value_name = "FILE")]
     pub jwt_key: Option<PathBuf>,
 
@@ -210,9 +210,9 @@ impl Config {
             }
             (Some(secret), None) => ("--jwt-secret", Outside::by_secret(secret.as_bytes(), audience)),
             (None, Some(path)) => {
-                let pem = std::fs::read(path)
+                let keys = std::fs::read(path)
                     .map_err(|e| format!("--jwt-key: cannot read {}: {e}", path.display()))?;
-                ("--jwt-key", Outside::by_key(&pem, audience))
+                ("--jwt-key", Outside::by_keys(&keys, audience))
             }
         };
         outside.map(Some).map_err(|e| format!("{setting}: {e}"))

@@ -83,7 +83,7 @@ pub struct App {
     /// Signs and reads tokens.
     pub seal: Arc<Seal>,
     /// Reads the tokens of the site that embeds maru.
-    pub outside: Option<Outside>,
+    pub outside: Option<Arc<Outside>>,
     /// Whom the site's people were made known as.
     pub introduced: Introduced,
     /// What the operator shows.

@@ -43,6 +43,7 @@ pub mod config;
 pub mod doctor;
 pub mod event;
 pub mod faults;
+pub(crate) mod files;
 pub mod http;
 pub mod hub;
 pub mod identity;

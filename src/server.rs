@@ -19,9 +19,10 @@ use crate::{
     chat::{self, Chat, Visit},
     config::{Config, Switch},
     event::bye,
+    files::Watched,
     http::{self, App, Stage},
     hub::{Feed, Feeds, Hub},
-    identity::{AdminToken, Introduced, Revoked, Seal},
+    identity::{AdminToken, Introduced, Revoked, Seal, outside::Outside},
     metrics::Metrics,
     readers::{ReadingRoom, Rules, Why},
     tls::Certificates,
@@ -69,7 +70,7 @@ impl Server {
         let log = stores.log.clone();
         let revoked = log.revoked().await.map_err(io::Error::other)?;
         let seal = Arc::new(Seal::new(&config.secrets_or_new()?));
-        let outside = config.outside().map_err(io::Error::other)?;
+        let outside = outside(&config)?;
         let certificates = certificates(&config)?;
         let bounds = config.limits();
         let rates = (config.rate_limit == Switch::On).then_some(bounds);
@@ -240,10 +241,22 @@ fn raise_open_files() -> usize {
     usize::try_from(current.unwrap_or(1 << 20)).unwrap_or(1 << 20)
 }
 
+/// Who reads the tokens of the site that embeds maru, if one does; its keys are read again when they change.
+fn outside(config: &Config) -> io::Result<Option<Arc<Outside>>> {
+    let file = config.jwt_key.as_deref().filter(|file| !file.as_os_str().is_empty());
+    let watched = file.map(|file| Watched::new(&[file]));
+    let outside = config.outside().map_err(io::Error::other)?.map(Arc::new);
+    if let (Some(outside), Some(file), Some(watched)) = (&outside, file, watched) {
+        tokio::spawn(Arc::clone(outside).follow(file.to_owned(), watched));
+    }
+    Ok(outside)
+}
+
 /// The certificate that is shown, if HTTPS is spoken; read again when it changes.
 fn certificates(config: &Config) -> io::Result<Option<Arc<Certificates>>> {
     let Some((chain, key)) = config.certificates().map_err(io::Error::other)? else { return Ok(None) };
+    let files = Watched::new(&[chain, key]);
     let certificates = Arc::new(Certificates::read(chain.to_owned(), key.to_owned())?);
-    tokio::spawn(Arc::clone(&certificates).follow());
+    tokio::spawn(Arc::clone(&certificates).follow(files));
     Ok(Some(certificates))
 }

@@ -2,10 +2,8 @@
 
 use std::{
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
-    time::Duration,
 };
 
 use rustls::{
@@ -16,8 +14,8 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+use crate::files::Watched;
+
 /// What is spoken inside, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -28,9 +26,6 @@ pub struct Certificates {
     key: PathBuf,
     config: RwLock<Arc<ServerConfig>>,
 }
-
-/// What tells one state of the two files from another.
-type Looks = [Option<(u64, u64, i64, i64)>; 2];
 
 impl Certificates {
     /// Reads both files.
@@ -58,15 +53,9 @@ impl Certificates {
 
     /// Reads the files again whenever they have changed, for ever. What is wrong with them is said once, and the
     /// certificate from before stays: a tool that renews writes one file after the other.
-    pub async fn follow(self: Arc<Self>) {
-        let mut seen = self.looks();
+    pub async fn follow(self: Arc<Self>, mut files: Watched) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            let looks = self.looks();
-            if looks == seen {
-                continue;
-            }
-            seen = looks;
+            files.changed().await;
             match config(&self.chain, &self.key) {
                 Ok(config) => {
                     *self.config.write().expect("no panic while locked") = Arc::new(config);
@@ -75,14 +64,6 @@ impl Certificates {
                 Err(e) => tracing::warn!(error = %e, "the certificate from before stays"),
             }
         }
-    }
-
-    /// By inode too: what is put in place by renaming, or by a symbolic link as in Kubernetes, may have any time.
-    fn looks(&self) -> Looks {
-        [&self.chain, &self.key].map(|file| {
-            let about = std::fs::metadata(file).ok()?;
-            Some((about.ino(), about.size(), about.mtime(), about.mtime_nsec()))
-        })
     }
 }
 

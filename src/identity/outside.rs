@@ -1,20 +1,31 @@
 //! People whom the site that embeds maru knows: it says who they are with a JWT of its own (RFC 7519).
 //!
-//! One key is configured, and the key says the algorithm: a secret HS256, a public key of RSA RS256, of P-256 ES256, of
-//! Ed25519 EdDSA (RFC 7518 §3.1, RFC 8037 §3.1). What a token says of algorithms is compared with that and never
-//! followed, and where it says to find keys (`kid`, `jku`, `jwk`, `x5u`) is not looked at.
+//! A key is configured, or a file with a set of them, and each key says its algorithm: a secret HS256, a public key of RSA
+//! RS256, of P-256 ES256, of Ed25519 EdDSA (RFC 7518 §3.1, RFC 8037 §3.1). What a token says of algorithms is compared with
+//! that and never followed; its `kid` only chooses from the set, and where else it says to find keys (`jku`, `jwk`, `x5u`) is
+//! not looked at.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::Number;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Session;
-use crate::event::{Name, Refused, User, UserId, UserKind};
+use crate::{
+    event::{Name, Refused, User, UserId, UserKind},
+    files::Watched,
+};
+
+mod keys;
+
+use keys::Key;
 
 /// Least length of a secret shared with the site, in bytes: that of the hash (RFC 7518 §3.2).
 pub const LEAST_JWT_SECRET: usize = 32;
@@ -59,13 +70,14 @@ pub struct Outsider {
 
 /// Reads the tokens of the site.
 pub struct Outside {
-    key: DecodingKey,
-    rules: Validation,
+    keys: RwLock<Arc<[Key]>>,
+    audience: String,
 }
 
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outside({:?})", self.rules.algorithms)
+        let algorithms: Vec<_> = self.keys().iter().map(|key| key.algorithm).collect();
+        write!(f, "Outside({algorithms:?})")
     }
 }
 
@@ -87,27 +99,52 @@ impl Outside {
         if secret.len() < LEAST_JWT_SECRET {
             return Err(Refused("a secret shared with a site has at least 32 bytes (RFC 7518 §3.2)"));
         }
-        Ok(Outside::new(Algorithm::HS256, DecodingKey::from_secret(secret), audience))
+        let key = Key::unnamed(Algorithm::HS256, DecodingKey::from_secret(secret));
+        Ok(Outside::new(vec![key], audience))
     }
 
-    /// Tokens signed with the private key that belongs to this public key, in PEM (RFC 7468 §13).
+    /// Tokens signed with the private key that belongs to the public one in this file, or to one of those: in PEM (RFC 7468
+    /// §13), or a JWK Set (RFC 7517 §5).
     ///
     /// # Errors
-    /// When it is none, or of a kind that is not taken.
-    pub fn by_key(pem: &[u8], audience: &str) -> Result<Self, Refused> {
-        let key = SubjectPublicKeyInfoDer::from_pem_slice(pem)
-            .map_err(|_| Refused("there is no public key in PEM (-----BEGIN PUBLIC KEY-----)"))?;
-        let (algorithm, key) = parse_key(&key)?;
-        Ok(Outside::new(algorithm, key, audience))
+    /// When there is none, or one of a kind that is not taken.
+    pub fn by_keys(file: &[u8], audience: &str) -> Result<Self, Refused> {
+        Ok(Outside::new(keys::parse(file)?, audience))
     }
 
-    fn new(algorithm: Algorithm, key: DecodingKey, audience: &str) -> Self {
+    fn new(keys: Vec<Key>, audience: &str) -> Self {
+        Outside { keys: RwLock::new(keys.into()), audience: audience.to_owned() }
+    }
+
+    fn keys(&self) -> Arc<[Key]> {
+        Arc::clone(&self.keys.read().expect("no panic while locked"))
+    }
+
+    /// Reads the keys again whenever their file has changed, for ever; what cannot be read changes nothing. Who came with a
+    /// key that is there no more stays as long as their session does.
+    pub async fn follow(self: Arc<Self>, file: PathBuf, mut watched: Watched) {
+        loop {
+            watched.changed().await;
+            let read = std::fs::read(&file).map_err(|e| e.to_string());
+            match read.and_then(|file| keys::parse(&file).map_err(|refused| refused.0.to_owned())) {
+                Ok(keys) => {
+                    tracing::info!(file = %file.display(), keys = keys.len(), "the site's keys were read again");
+                    *self.keys.write().expect("no panic while locked") = keys.into();
+                }
+                Err(e) => {
+                    tracing::warn!(file = %file.display(), error = e, "the site's keys from before stay");
+                }
+            }
+        }
+    }
+
+    fn rules(&self, algorithm: Algorithm) -> Validation {
         let mut rules = Validation::new(algorithm);
-        rules.set_audience(&[audience]);
+        rules.set_audience(&[&self.audience]);
         rules.set_required_spec_claims(&["aud"]);
-        // Times are looked at below: the leeway is that of `nbf` alone.
+        // Times are looked at by `read`: the leeway is that of `nbf` alone.
         rules.validate_exp = false;
-        Outside { key, rules }
+        rules
     }
 
     /// Who this token says that its bearer is, at `now` (seconds since 1970).
@@ -115,8 +152,13 @@ impl Outside {
     /// # Errors
     /// With what is wrong with it.
     pub fn read(&self, token: &str, now: u64) -> Result<Outsider, Refused> {
-        let read = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules);
-        let read = read.map_err(|_| Refused("the token is not good, or not for this server"))?;
+        const BAD: Refused = Refused("the token is not good, or not for this server");
+        let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
+        let keys = self.keys();
+        let meant = keys.iter().filter(|key| key.is_meant(header.alg, header.kid.as_deref()));
+        let mut read =
+            meant.map(|key| jsonwebtoken::decode::<Claims>(token, &key.key, &self.rules(key.algorithm)));
+        let read = read.find_map(Result::ok).ok_or(BAD)?;
         if read.header.crit.is_some() {
             return Err(Refused("the token asks for an extension that is not known here"));
         }
@@ -163,44 +205,6 @@ fn number(token: &str) -> i64 {
     let hash = Sha256::new().chain_update(b"maru outside session\0").chain_update(signed).finalize();
     let first = hash.first_chunk::<8>().expect("a hash has 32 bytes");
     i64::from_be_bytes(*first) >> 11 & ((1 << 53) - 1)
-}
-
-/// `SubjectPublicKeyInfo` (RFC 5280 §4.1) of the kinds that are taken: each begins with bytes of its own.
-fn parse_key(der: &[u8]) -> Result<(Algorithm, DecodingKey), Refused> {
-    /// RFC 8410 §4: what stands before the 32 bytes of the key.
-    const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-    /// RFC 5480 §2: before the 65 bytes of an uncompressed point of P-256.
-    const P256: [u8; 26] = [
-        0x30, 0x59, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-        3, 1, 7, 3, 0x42, 0,
-    ];
-    const WEAK: Refused = Refused("an RSA key has 2,048 to 8,192 bits");
-    /// RFC 3279 §2.3.1: between the lengths of the whole and of an RSA key.
-    const RSA: [u8; 15] = [0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
-
-    if let Some(key) = der.strip_prefix(&ED25519).filter(|key| key.len() == 32) {
-        return Ok((Algorithm::EdDSA, DecodingKey::from_ed_der(key)));
-    }
-    if let Some(point) = der.strip_prefix(&P256).filter(|point| point.len() == 65 && point[0] == 4) {
-        return Ok((Algorithm::ES256, DecodingKey::from_ec_der(point)));
-    }
-    let bits = long(der, 0x30).and_then(|rest| long(rest.strip_prefix(&RSA)?, 3)?.strip_prefix(&[0]));
-    let Some(key) = bits else {
-        let is_rsa = der.windows(RSA.len()).any(|bytes| bytes == RSA);
-        return Err(if is_rsa { WEAK } else { Refused("the public key is none of RSA, P-256 and Ed25519") });
-    };
-    // A modulus of 2,048 bits has 257 bytes, the first of them 0; shorter ones are not safe, and verify nothing.
-    let modulus = long(key, 0x30).and_then(|rest| rest.strip_prefix(&[2, 0x82])?.first_chunk::<2>());
-    match modulus.map(|length| u16::from_be_bytes(*length)) {
-        Some(257..=1025) => Ok((Algorithm::RS256, DecodingKey::from_rsa_der(key))),
-        _ => Err(WEAK),
-    }
-}
-
-/// The contents of a DER value of this type whose length takes two bytes and which nothing follows.
-fn long(der: &[u8], tag: u8) -> Option<&[u8]> {
-    let (length, contents) = der.strip_prefix(&[tag, 0x82])?.split_first_chunk::<2>()?;
-    (usize::from(u16::from_be_bytes(*length)) == contents.len()).then_some(contents)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use loadtest::{
     http::{Request, Response},
     stream::{Listen, Next},
@@ -188,6 +188,44 @@ fn every_kind_of_public_key_is_known_by_its_file() {
         let token = jsonwebtoken::encode(&Header::new(*algorithm), &other, key).unwrap();
         assert_problem(&who(&maru, &token), 401, "unauthenticated");
     }
+}
+
+/// A site that changes its keys puts the new one beside the old one first, and takes that away later.
+#[test]
+fn keys_of_a_site_are_read_again_when_their_file_changes() {
+    let key = |name: &str| {
+        let pem = std::fs::read(key_file(name)).unwrap();
+        PrivatePkcs8KeyDer::from_pem_slice(&pem).unwrap().secret_pkcs8_der().to_vec()
+    };
+    let old = (Algorithm::ES256, EncodingKey::from_ec_der(&key("p256.key")), "old");
+    let new = (Algorithm::EdDSA, EncodingKey::from_ed_der(&key("ed25519.key")), "new");
+    let set = |keys: &[&(Algorithm, EncodingKey, &str)]| {
+        let published = |(algorithm, key, id): &&(Algorithm, EncodingKey, &str)| {
+            let mut jwk = serde_json::to_value(Jwk::from_encoding_key(key, *algorithm).unwrap()).unwrap();
+            jwk["kid"] = (*id).into();
+            jwk
+        };
+        json!({"keys": keys.iter().map(published).collect::<Vec<_>>()}).to_string()
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("jwks.json");
+    std::fs::write(&file, set(&[&old])).unwrap();
+    let maru = Maru::of_one(&["--jwt-key", file.to_str().unwrap()]);
+    let claims = json!({"sub": "user-7", "name": "Ann", "aud": "maru", "exp": now() + 600});
+    let status = |(algorithm, key, id): &(Algorithm, EncodingKey, &str)| {
+        let header = Header { kid: Some((*id).to_owned()), ..Header::new(*algorithm) };
+        who(&maru, &jsonwebtoken::encode(&header, &claims, key).unwrap()).status
+    };
+    assert_eq!((status(&old), status(&new)), (200, 401));
+    std::fs::write(&file, "{").unwrap();
+    wait_for("it says so", || maru.log().contains("the site's keys from before stay"));
+    assert_eq!(status(&old), 200);
+    std::fs::write(&file, set(&[&old, &new])).unwrap();
+    wait_for("the new one is taken", || status(&new) == 200);
+    assert_eq!(status(&old), 200);
+    std::fs::write(&file, set(&[&new])).unwrap();
+    wait_for("the old one is not", || status(&old) == 401);
+    assert_eq!(status(&new), 200);
 }
 
 #[test]

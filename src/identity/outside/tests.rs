@@ -1,6 +1,6 @@
-use jsonwebtoken::{EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header, jwk::Jwk};
 use proptest::prelude::*;
-use rustls::pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,7 +16,7 @@ fn all() -> Vec<(Algorithm, Outside, EncodingKey)> {
     let rsa = include_str!("../../../tests/it/keys/rsa.key");
     let p256 = include_str!("../../../tests/it/keys/p256.key");
     let ed25519 = include_str!("../../../tests/it/keys/ed25519.key");
-    let by_key = |pem: &str| Outside::by_key(pem.as_bytes(), "maru").unwrap();
+    let by_key = |pem: &str| Outside::by_keys(pem.as_bytes(), "maru").unwrap();
     let rsa = PrivatePkcs1KeyDer::from_pem_slice(rsa.as_bytes()).unwrap();
     let pkcs8 = |pem: &str| PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).unwrap();
     vec![
@@ -111,10 +111,10 @@ fn keys_that_a_token_names_are_not_looked_at() {
     header.kid = Some("../../keys/ed25519.pem".into());
     header.jku = Some("https://site.example/keys.json".into());
     header.x5u = Some("https://site.example/key.pem".into());
-    let other = Outside::by_key(P256.as_bytes(), "maru").unwrap();
+    let other = Outside::by_keys(P256.as_bytes(), "maru").unwrap();
     assert!(other.read(&jsonwebtoken::encode(&header, &claims(), &key).unwrap(), now()).is_err());
     // Nor do they harm a token that is good.
-    let outside = Outside::by_key(ED25519.as_bytes(), "maru").unwrap();
+    let outside = Outside::by_keys(ED25519.as_bytes(), "maru").unwrap();
     assert!(outside.read(&jsonwebtoken::encode(&header, &claims(), &key).unwrap(), now()).is_ok());
     assert_eq!(public.len(), 44);
 }
@@ -220,7 +220,93 @@ fn keys_that_are_none_are_refused_at_the_start() {
     let p384 = include_str!("../../../tests/it/keys/p384.pem");
     let private = include_str!("../../../tests/it/keys/ed25519.key");
     for (pem, says) in [(weak, "2,048"), (p384, "none of"), (private, "PUBLIC KEY"), ("", "PUBLIC KEY")] {
-        let refused = Outside::by_key(pem.as_bytes(), "maru").unwrap_err();
+        let refused = Outside::by_keys(pem.as_bytes(), "maru").unwrap_err();
         assert!(refused.0.contains(says), "{refused}");
+    }
+}
+
+/// A public key as sites publish it, called so.
+fn published(algorithm: Algorithm, key: &EncodingKey, id: &str) -> Value {
+    let mut jwk = serde_json::to_value(Jwk::from_encoding_key(key, algorithm).unwrap()).unwrap();
+    jwk["kid"] = id.into();
+    jwk
+}
+
+fn set(keys: &[Value]) -> Result<Outside, Refused> {
+    Outside::by_keys(json!({"keys": keys}).to_string().as_bytes(), "maru")
+}
+
+fn signed_by(algorithm: Algorithm, key: &EncodingKey, id: Option<&str>) -> String {
+    let header = Header { kid: id.map(str::to_owned), ..Header::new(algorithm) };
+    jsonwebtoken::encode(&header, &claims(), key).unwrap()
+}
+
+#[test]
+fn a_set_has_a_key_for_each_name_and_algorithm() {
+    let keys: Vec<_> = all().into_iter().skip(1).map(|(algorithm, _, key)| (algorithm, key)).collect();
+    let names = ["2026-10", "2026-11", "2026-12"];
+    let jwks: Vec<_> =
+        keys.iter().zip(names).map(|((algorithm, key), name)| published(*algorithm, key, name)).collect();
+    let outside = set(&jwks).unwrap();
+    for ((algorithm, key), name) in keys.iter().zip(names) {
+        for (id, is_good) in [(Some(name), true), (None, true), (Some("2025-01"), false)] {
+            let read = outside.read(&signed_by(*algorithm, key, id), now());
+            assert_eq!(read.is_ok(), is_good, "{algorithm:?} {id:?}");
+        }
+        let others = names.iter().filter(|other| **other != name);
+        for other in others {
+            assert!(outside.read(&signed_by(*algorithm, key, Some(other)), now()).is_err());
+        }
+    }
+    // A key without a name is meant by any.
+    let mut unnamed = jwks[2].clone();
+    unnamed.as_object_mut().unwrap().remove("kid");
+    let token = signed_by(Algorithm::EdDSA, &keys[2].1, Some("whatever"));
+    assert!(set(&[unnamed]).unwrap().read(&token, now()).is_ok());
+    // The secret of nobody is in it.
+    let file = json!({"keys": jwks}).to_string();
+    let confused = EncodingKey::from_secret(file.as_bytes());
+    assert!(outside.read(&signed_by(Algorithm::HS256, &confused, None), now()).is_err());
+}
+
+#[test]
+fn keys_for_something_else_are_passed_over_and_wrong_ones_refused() {
+    let (_, _, key) = all().swap_remove(3);
+    let good = published(Algorithm::EdDSA, &key, "good");
+    let with = |name: &str, value: Value| {
+        let mut other = good.clone();
+        other[name] = value;
+        other
+    };
+    let passed_over = [
+        json!({"kty": "oct", "k": "c2VjcmV0IG9mIG5vYm9keSBhdCBhbGwgaGVyZSE"}),
+        json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}),
+        json!({"kty": "RSA", "alg": "PS256", "n": "AQAB", "e": "AQAB"}),
+        json!({"kty": "of the future"}),
+        json!("no key at all"),
+        with("use", "enc".into()),
+        with("crv", "X25519".into()),
+        with("alg", "ES512".into()),
+    ];
+    let outside = set(&[&passed_over[..], std::slice::from_ref(&good)].concat()).unwrap();
+    assert!(outside.read(&signed_by(Algorithm::EdDSA, &key, None), now()).is_ok());
+
+    let (_, _, rsa) = all().swap_remove(1);
+    let mut weak = published(Algorithm::RS256, &rsa, "weak");
+    weak["n"] = weak["n"].as_str().unwrap()[..171].into();
+    for (keys, says) in [
+        (passed_over.to_vec(), "no key of the JWK Set"),
+        (vec![], "no key of the JWK Set"),
+        (vec![good.clone(), with("d", "private".into())], "private key"),
+        (vec![with("x", "short".into())], "not well formed"),
+        (vec![with("x", "!".repeat(43).into())], "not well formed"),
+        (vec![weak], "2,048"),
+        (vec![good.clone(); 33], "32 keys"),
+    ] {
+        let refused = set(&keys).unwrap_err();
+        assert!(refused.0.contains(says), "{refused}");
+    }
+    for wrong in ["{", "{}", r#"{"keys": {}}"#] {
+        assert!(Outside::by_keys(wrong.as_bytes(), "maru").unwrap_err().0.contains("JWK Set"));
     }
 }

@@ -240,7 +240,7 @@ fn a_pod_that_ends_says_goodbye_within_tls() {
         read_until(&mut listener, "event: bye").await;
         let mut rest = Vec::new();
         listener.read_to_end(&mut rest).await.expect("an end of TLS (close_notify), and not of TCP alone");
-        connection.driver.await.unwrap().expect("an orderly end");
+        connection.has_ended().await;
     });
     assert!(maru.ended().success());
 }

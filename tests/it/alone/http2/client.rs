@@ -23,7 +23,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 pub struct Connection {
     requests: SendRequest<Bytes>,
     /// Ends when the connection does, and says how.
-    pub driver: JoinHandle<Result<(), h2::Error>>,
+    driver: JoinHandle<Result<(), h2::Error>>,
 }
 
 impl Connection {
@@ -43,6 +43,14 @@ impl Connection {
     {
         let (requests, connection) = builder.handshake(socket).await.expect("it speaks HTTP/2");
         Connection { requests, driver: tokio::spawn(connection) }
+    }
+
+    /// Waits until the server has ended it, without an error of HTTP/2. What this side still wanted to say when the server had
+    /// closed the socket counts for nothing.
+    pub async fn has_ended(self) {
+        drop(self.requests);
+        let ended = self.driver.await.expect("no panic");
+        assert!(ended.as_ref().err().is_none_or(h2::Error::is_io), "{ended:?}");
     }
 
     /// Sends a head, with its body or without, and waits for the head of the answer.
